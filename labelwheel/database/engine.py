@@ -1,0 +1,88 @@
+"""Connections. SQLite in WAL mode by default, PostgreSQL by URL; the same neutral SQL for both.
+
+Writes take SQLite's lock at their beginning (BEGIN IMMEDIATE): a transaction that starts as a reader and writes later
+fails at once with "database is locked" instead of waiting its turn. Keep transactions short; none may span HTTP or inference.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from labelwheel.settings import get_settings
+
+BUSY_SECONDS = 30
+
+
+class Database:
+    """Read and write sessions on one database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _create(url)
+        self._writer = self.engine.execution_options(labelwheel_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one consistent state; rows stay usable after it closes."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back when its block raises."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+@lru_cache(maxsize=4)
+def _database(url: str) -> Database:
+    return Database(url)
+
+
+def get_database(url: str | None = None) -> Database:
+    """The process's database, one engine per URL."""
+    return _database(url or get_settings().database_url)
+
+
+def _forget_connections() -> None:
+    # RQ forks a work-horse per job: a connection shared over a fork corrupts both sides.
+    _database.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
+def _create(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=15)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("labelwheel_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,431 @@
+"""All tables. Words and keys are those of `docs/architecture.md`; everything below `project` is scoped by it.
+
+Keys come from content, so that a job that runs twice writes the same rows: see each UNIQUE constraint.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+QUEUE_STATUSES = ("pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired")
+OPEN_STATUSES = ("pending", "pushed")
+REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label_error")
+ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
+ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
+
+_ACTIVE = "status IN ('queued', 'exporting', 'training', 'evaluating')"
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant. SQLite drops the zone, so it is checked going in and put back coming out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Instant(), dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class Project(Table):
+    """A Label Studio project that the wheel turns for."""
+
+    __tablename__ = "project"
+    __table_args__ = (UniqueConstraint("ls_url", "ls_project_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ls_url: Mapped[str] = mapped_column(String(500))
+    ls_project_id: Mapped[int]
+    title: Mapped[str] = mapped_column(String(200))
+    label_config: Mapped[str] = mapped_column(Text)
+    salt: Mapped[str] = mapped_column(String(64))  # makes the draw of audits and splits unpredictable, yet repeatable
+    pull_cursor: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class ClassMap(Table):
+    """Class ids, append-only: an id never changes its meaning."""
+
+    __tablename__ = "class_map"
+    __table_args__ = (UniqueConstraint("project_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    version: Mapped[int]
+    labels: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Image(Table):
+    """Bytes, known by their SHA-256. Blank frames recur: many captures may share one image."""
+
+    __tablename__ = "image"
+    __table_args__ = (UniqueConstraint("project_id", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]  # upright, in pixels
+    height: Mapped[int]
+    size: Mapped[int]  # bytes
+    uri: Mapped[str] = mapped_column(String(500))  # relative to the store's root
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Capture(Table):
+    """One arrival of an image from a source. Split and audit are drawn here, before any model looks."""
+
+    __tablename__ = "capture"
+    __table_args__ = (
+        UniqueConstraint("project_id", "external_id"),
+        Index(None, "project_id", "source", "captured_at"),
+        Index(None, "image_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    source: Mapped[str] = mapped_column(String(100))
+    external_id: Mapped[str] = mapped_column(String(200))
+    captured_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(default=utcnow)
+    features: Mapped[dict[str, Any]]
+    descriptor: Mapped[bytes | None] = mapped_column(LargeBinary)  # float32 appearance vector, for diversity without a model
+    split: Mapped[str] = mapped_column(String(12))  # train | holdout | quarantined
+    audit: Mapped[bool]
+    propensity: Mapped[float] = mapped_column(Float)  # probability with which an audit was drawn
+
+    image: Mapped[Image] = relationship()
+
+
+class ModelVersion(Table):
+    """One trained model. The registry (MLflow) mirrors it; the ONNX file is what serves."""
+
+    __tablename__ = "model_version"
+    __table_args__ = (UniqueConstraint("project_id", "name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    version: Mapped[int]
+    onnx_uri: Mapped[str] = mapped_column(String(500))  # relative to `home`, or absolute
+    onnx_sha256: Mapped[str] = mapped_column(String(64))
+    weights_uri: Mapped[str] = mapped_column(String(500))
+    class_map_id: Mapped[int] = mapped_column(ForeignKey("class_map.id"))
+    training_run_id: Mapped[int | None] = mapped_column(ForeignKey("training_run.id", use_alter=True), unique=True)
+    mlflow_run_id: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    class_map: Mapped[ClassMap] = relationship()
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class Prediction(Table):
+    """What one model version saw on one image, down to a low floor: the cache. Thresholds are a view on it, never in its key."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (UniqueConstraint("image_id", "model_version_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    detections: Mapped[list[Any]]
+    count: Mapped[int]  # detections at or above the display threshold of the time, a summary only
+    top_confidence: Mapped[float | None]
+    embedding: Mapped[bytes | None] = mapped_column(LargeBinary)  # float16
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Deployment(Table):
+    """Append-only; the newest row of (project, tag, role) is what serves. MLflow's aliases are reconciled from it."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (Index(None, "project_id", "tag", "role", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    tag: Mapped[str] = mapped_column(String(100))
+    role: Mapped[str] = mapped_column(String(20), default="champion")
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    served_as: Mapped[str] = mapped_column(String(120))  # the `model_version` that Label Studio sees
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    refreshed_at: Mapped[datetime | None]  # when every open task had this version's predictions
+
+    model_version: Mapped[ModelVersion] = relationship()
+
+
+class QueueItem(Table):
+    """An image that a person shall look at. A second look is a new round."""
+
+    __tablename__ = "queue_item"
+    __table_args__ = (UniqueConstraint("project_id", "image_id", "round"), Index(None, "project_id", "status"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
+    round: Mapped[int] = mapped_column(default=1)
+    status: Mapped[str] = mapped_column(String(12), default="pending")
+    reason: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[float]
+    scores: Mapped[dict[str, Any]]
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+
+    image: Mapped[Image] = relationship()
+    capture: Mapped[Capture] = relationship()
+
+
+class QueueEvent(Table):
+    """Append-only: who moved a queue item where, when and why."""
+
+    __tablename__ = "queue_event"
+    __table_args__ = (Index(None, "queue_item_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    queue_item_id: Mapped[int] = mapped_column(ForeignKey("queue_item.id"))
+    status: Mapped[str] = mapped_column(String(12))
+    who: Mapped[str] = mapped_column(String(200))
+    why: Mapped[str] = mapped_column(String(500))
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class LsTask(Table):
+    """Our key of a task, and Label Studio's id of it. Ids are reused there; keys never are."""
+
+    __tablename__ = "ls_task"
+    __table_args__ = (UniqueConstraint("project_id", "key"), Index(None, "project_id", "ls_task_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    key: Mapped[str] = mapped_column(String(100))
+    queue_item_id: Mapped[int] = mapped_column(ForeignKey("queue_item.id"))
+    ls_task_id: Mapped[int]
+    generation: Mapped[int] = mapped_column(default=1)
+    served_as: Mapped[str | None] = mapped_column(String(120))  # version of the newest pre-annotation that we sent
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    queue_item: Mapped[QueueItem] = relationship()
+
+
+class AnnotationRevision(Table):
+    """Mirror of Label Studio: every annotation in every state that we saw it in."""
+
+    __tablename__ = "annotation_revision"
+    __table_args__ = (UniqueConstraint("project_id", "unique_id", "updated_at"), Index(None, "project_id", "key"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    unique_id: Mapped[str] = mapped_column(String(64))
+    updated_at: Mapped[datetime]
+    key: Mapped[str] = mapped_column(String(100))  # our task key
+    ls_annotation_id: Mapped[int]
+    ls_task_id: Mapped[int]
+    annotator: Mapped[str] = mapped_column(String(200))
+    was_cancelled: Mapped[bool]
+    body: Mapped[dict[str, Any]]
+    seen_at: Mapped[datetime] = mapped_column(default=utcnow)
+    deleted_at: Mapped[datetime | None]
+
+
+class Label(Table):
+    """What we train on: immutable, a pure function of the mirror. An edit supersedes, it never overwrites."""
+
+    __tablename__ = "label"
+    __table_args__ = (UniqueConstraint("annotation_revision_id"), Index(None, "project_id", "image_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    annotation_revision_id: Mapped[int] = mapped_column(ForeignKey("annotation_revision.id"))
+    boxes: Mapped[list[Any]]  # empty: a person looked and there is nothing
+    exclusions: Mapped[list[Any]]  # regions left out, each with its reason
+    annotator: Mapped[str] = mapped_column(String(200))
+    annotated_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("label.id"))
+    withdrawn_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    image: Mapped[Image] = relationship()
+
+
+class Dataset(Table):
+    """A dataset version, known by the hash of its content."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (UniqueConstraint("project_id", "content_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    content_hash: Mapped[str] = mapped_column(String(64))
+    dvc_hash: Mapped[str | None] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(String(500))
+    class_map_id: Mapped[int] = mapped_column(ForeignKey("class_map.id"))
+    counts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class DatasetItem(Table):
+    """Which label of which image stands in which split of a dataset: "used for training" is read from here."""
+
+    __tablename__ = "dataset_item"
+    __table_args__ = (Index(None, "label_id"),)
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"))
+    split: Mapped[str] = mapped_column(String(12))  # train | replay | holdout
+
+
+class Decision(Table):
+    """What was decided and what was seen when deciding: policy, gate, selection."""
+
+    __tablename__ = "decision"
+    __table_args__ = (Index(None, "project_id", "kind", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    kind: Mapped[str] = mapped_column(String(20))
+    verdict: Mapped[str] = mapped_column(String(40))
+    reasons: Mapped[list[Any]]
+    inputs: Mapped[dict[str, Any]]
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class TrainingRun(Table):
+    """One retraining, from trigger to verdict. The partial index lets one run be active."""
+
+    __tablename__ = "training_run"
+    __table_args__ = (
+        Index("uq_training_run_active", "project_id", unique=True, sqlite_where=text(_ACTIVE), postgresql_where=text(_ACTIVE)),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    status: Mapped[str] = mapped_column(String(20), default="queued")
+    cause: Mapped[str] = mapped_column(String(40))  # cold_start | new_labels | manual
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
+    gate_decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
+    dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))
+    champion_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id", use_alter=True))
+    challenger_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id", use_alter=True))
+    mlflow_run_id: Mapped[str | None] = mapped_column(String(64))
+    percent: Mapped[float] = mapped_column(default=0.0)
+    new_labels: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    control: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # same updates without the new labels
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Hint(Table):
+    """A webhook said that something changed. It is believed only after the pull has looked."""
+
+    __tablename__ = "hint"
+    __table_args__ = (Index(None, "handled_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    action: Mapped[str] = mapped_column(String(60))
+    task_ids: Mapped[list[Any]]
+    received_at: Mapped[datetime] = mapped_column(default=utcnow)
+    handled_at: Mapped[datetime | None]
+
+
+class Tick(Table):
+    """A scheduled moment: inserted once whoever schedules, so that two schedulers and catching up are harmless."""
+
+    __tablename__ = "tick"
+    __table_args__ = (UniqueConstraint("name", "fire_time"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(60))
+    fire_time: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class DriftReport(Table):
+    """One test of one feature of one source: a window against its reference."""
+
+    __tablename__ = "drift_report"
+    __table_args__ = (UniqueConstraint("project_id", "source", "feature", "last_capture_id"), Index(None, "project_id", "source", "id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    source: Mapped[str] = mapped_column(String(100))
+    feature: Mapped[str] = mapped_column(String(60))
+    method: Mapped[str] = mapped_column(String(60))
+    score: Mapped[float]
+    threshold: Mapped[float]
+    drifted: Mapped[bool]
+    reference_size: Mapped[int]
+    window_size: Mapped[int]
+    last_capture_id: Mapped[int] = mapped_column(Integer)  # the newest capture of the window: the same window is tested once
+    summary: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Alert(Table):
+    """Raised once per source and feature, until it is resolved."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index(
+            "uq_alert_open",
+            "project_id",
+            "source",
+            "feature",
+            unique=True,
+            sqlite_where=text("resolved_at IS NULL"),
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    drift_report_id: Mapped[int] = mapped_column(ForeignKey("drift_report.id"))
+    source: Mapped[str] = mapped_column(String(100))
+    feature: Mapped[str] = mapped_column(String(60))
+    message: Mapped[str] = mapped_column(String(500))
+    raised_at: Mapped[datetime] = mapped_column(default=utcnow)
+    resolved_at: Mapped[datetime | None]

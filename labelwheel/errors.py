@@ -1,0 +1,95 @@
+"""Every error that Labelwheel raises on purpose.
+
+    LabelwheelError
+    ├── SettingsError            a setting is missing or contradicts another
+    ├── InputError               what came in over HTTP, CLI or a file cannot be used
+    │   ├── ImageError           the bytes are not an image that we accept
+    │   └── ConflictError        the same external id arrived with other bytes; a run is already active
+    ├── NotFoundError            the named thing does not exist
+    ├── LabelStudioError         Label Studio refused, or answered something unusable
+    │   └── LabelStudioUnreachable
+    ├── QueueUnreachable         Redis / Valkey does not answer
+    ├── ModelError               a model file cannot be loaded or does not fit the class map
+    ├── DatasetError             a dataset cannot be built or restored
+    ├── TrainingError            training ended without a usable model
+    └── AlreadyRunning           another process holds the role
+
+Each carries a `code` (stable, for machines), a message (what happened) and a `cure` (what to do next).
+Every door answers in the one shape that `LabelwheelError.as_dict` gives.
+"""
+
+from __future__ import annotations
+
+
+class LabelwheelError(Exception):
+    """Base of all. `status` is the HTTP status a door answers with."""
+
+    code = "error"
+    status = 500
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}".strip()
+
+    def as_dict(self) -> dict[str, dict[str, str]]:
+        """The error as JSON: `{"error": {"code", "message", "cure"}}`."""
+        return {"error": {"code": self.code, "message": self.message, "cure": self.cure}}
+
+
+class SettingsError(LabelwheelError):
+    code = "settings"
+
+
+class InputError(LabelwheelError):
+    code = "bad_input"
+    status = 400
+
+
+class ImageError(InputError):
+    code = "bad_image"
+
+
+class ConflictError(InputError):
+    code = "conflict"
+    status = 409
+
+
+class NotFoundError(LabelwheelError):
+    code = "not_found"
+    status = 404
+
+
+class LabelStudioError(LabelwheelError):
+    code = "label_studio"
+    status = 502
+
+
+class LabelStudioUnreachable(LabelStudioError):
+    code = "label_studio_unreachable"
+    status = 503
+
+
+class QueueUnreachable(LabelwheelError):
+    code = "queue_unreachable"
+    status = 503
+
+
+class ModelError(LabelwheelError):
+    code = "model"
+
+
+class DatasetError(LabelwheelError):
+    code = "dataset"
+
+
+class TrainingError(LabelwheelError):
+    code = "training"
+
+
+class AlreadyRunning(LabelwheelError):
+    code = "already_running"
+    status = 409

@@ -1,0 +1,124 @@
+"""Ticks and the sweep: what makes the wheel turn by itself.
+
+A tick is a row UNIQUE(name, fire time): whoever inserts it rings the bell, so two schedulers, a restart or a clock that
+jumps ring once. The sweep asks the database what is due and rings for it again; it is why a flushed Redis costs one tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from redis.exceptions import RedisError
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from sqlalchemy import Select, delete, exists, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from labelwheel import queue
+from labelwheel.database import Database
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Deployment, Hint, QueueItem, Tick, TrainingRun, utcnow
+from labelwheel.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 120
+KEEP_TICKS = timedelta(days=2)
+
+
+def fire_time(now: datetime, seconds: int) -> datetime:
+    """The start of the interval that `now` falls in, counted from the epoch: equal for every scheduler."""
+    return datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
+
+
+def intervals(settings: Settings) -> dict[str, int]:
+    """Seconds between the ticks of each scheduled job."""
+    return {
+        "sync.select": settings.tick_select,
+        "sync.pull": settings.tick_pull,
+        "retrain.consider": settings.tick_policy,
+        "drift.check": settings.tick_drift,
+        "sweep": settings.tick_sweep,
+    }
+
+
+def turn(database: Database, settings: Settings, now: datetime) -> list[str]:
+    """Fire every tick that is due at `now` and that nobody fired yet; return their names."""
+    fired = [name for name, seconds in intervals(settings).items() if _claim(database, name, fire_time(now, seconds))]
+    for name in fired:
+        if name == "sweep":
+            sweep(database, now)
+        else:
+            queue.ring(name)
+    return fired
+
+
+def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
+    """Ring again for all work that the database says is due; return it."""
+    with database.read() as session:
+        due = list(due_work(session, now))
+    for name, argument in due:
+        queue.ring(name, argument)
+    _forget_lost_jobs()
+    with database.write() as session:
+        session.execute(delete(Tick).where(Tick.fire_time < now - KEEP_TICKS))
+    return due
+
+
+def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]]:
+    """Jobs that the rows ask for, whatever Redis remembers."""
+    if session.scalar(select(exists().where(Hint.handled_at.is_(None)))):
+        yield "sync.pull", None
+    if session.scalar(select(exists().where(QueueItem.status == "pending"))):
+        yield "sync.push", None
+    for deployment_id in session.scalars(_unrefreshed()):
+        yield "sync.refresh", deployment_id
+    silent = now - timedelta(seconds=HEARTBEAT_SECONDS)
+    for run_id in session.scalars(_stalled_runs(silent)):
+        yield "retrain.run", run_id
+    for run_id in session.scalars(select(TrainingRun.id).where(TrainingRun.control["state"].as_string() == "due")):
+        yield "retrain.control", run_id
+
+
+def _unrefreshed() -> Select[tuple[int]]:
+    newest = select(func.max(Deployment.id)).where(Deployment.role == "champion").group_by(Deployment.project_id, Deployment.tag)
+    return select(Deployment.id).where(Deployment.id.in_(newest), Deployment.refreshed_at.is_(None))
+
+
+def _stalled_runs(silent_since: datetime) -> Select[tuple[int]]:
+    silent = or_(TrainingRun.heartbeat_at.is_(None), TrainingRun.heartbeat_at < silent_since)
+    return select(TrainingRun.id).where(TrainingRun.status.in_(ACTIVE_RUN_STATUSES), silent)
+
+
+def _claim(database: Database, name: str, moment: datetime) -> bool:
+    with database.read() as session:  # most looks find the tick taken: do not queue for the write lock then
+        if session.scalar(select(Tick.id).where(Tick.name == name, Tick.fire_time == moment)):
+            return False
+    try:
+        with database.write() as session:
+            session.add(Tick(name=name, fire_time=moment))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _forget_lost_jobs() -> None:
+    """Let RQ notice jobs whose worker and host vanished: they would block their id for hours otherwise."""
+    try:
+        for name in queue.QUEUES:
+            bell = queue.get_queue(name)
+            StartedJobRegistry(queue=bell, serializer=JSONSerializer).cleanup()
+    except RedisError as error:
+        log.warning("queue not cleaned", error=str(error))
+
+
+def run(database: Database, settings: Settings, should_stop: Callable[[], bool], sleep: Callable[[float], object]) -> None:
+    """Turn until `should_stop()`; `sleep(seconds)` waits. A failing turn is logged and tried again."""
+    while not should_stop():
+        try:
+            turn(database, settings, utcnow())
+        except Exception:
+            log.exception("tick failed")
+        sleep(1.0)

@@ -1,0 +1,136 @@
+"""What serves: the newest deployment's detector, and the predictions that it stored.
+
+Every process follows the `deployment` table by itself, so a deployment or rollback is served everywhere within
+`LOOK_SECONDS` plus the time to load the file; requests under way finish with the detector they began with.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from labelwheel.database import Database
+from labelwheel.database.insert import insert_absent
+from labelwheel.database.tables import Deployment, Image, Prediction
+from labelwheel.errors import ModelError
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from labelwheel.vision import image as vision_image
+from labelwheel.vision.detection import Detection
+from labelwheel.vision.detector import Detector
+
+LOOK_SECONDS = 1.0
+DEFAULT_TAG = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One deployed model, loaded. `served_as` is the `model_version` that Label Studio sees."""
+
+    deployment_id: int
+    project_id: int
+    model_version_id: int
+    served_as: str
+    detector: Detector
+
+
+def newest_deployment(session: Session, project_id: int, tag: str = DEFAULT_TAG) -> Deployment | None:
+    """The row that says what serves; None while nothing was ever deployed."""
+    query = select(Deployment).where(Deployment.project_id == project_id, Deployment.tag == tag, Deployment.role == "champion")
+    return session.scalar(query.options(joinedload(Deployment.model_version)).order_by(Deployment.id.desc()).limit(1))
+
+
+class Champion:
+    """Follows the deployments of one project in this process."""
+
+    def __init__(self, database: Database, settings: Settings, project_id: int) -> None:
+        self._database = database
+        self._settings = settings
+        self._project_id = project_id
+        self._lock = threading.Lock()
+        self._served: Served | None = None
+        self._looked = float("-inf")
+
+    def current(self) -> Served | None:
+        """The served model, at most `LOOK_SECONDS` old; None while there is none. Raises ModelError for a broken file."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return self._served
+        if self._served is not None and not self._lock.acquire(blocking=False):
+            return self._served  # another request is loading the successor: keep answering with the old one
+        if self._served is None:
+            self._lock.acquire()
+        try:
+            return self._follow()
+        finally:
+            self._lock.release()
+
+    def _follow(self) -> Served | None:
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return self._served
+        with self._database.read() as session:
+            row = newest_deployment(session, self._project_id)
+        if row is not None and (self._served is None or self._served.deployment_id != row.id):
+            self._served = load(row, self._settings)
+        self._looked = time.monotonic()
+        return self._served
+
+
+def load(row: Deployment, settings: Settings) -> Served:
+    """Load the ONNX file of a deployment; ModelError when it is missing or broken."""
+    path = model_path(row.model_version.onnx_uri, settings)
+    if not path.is_file():
+        raise ModelError(
+            f"The file of {row.model_version.title} is gone: {path.name}.", "Deploy an earlier version: `labelwheel rollback`."
+        )
+    return Served(row.id, row.project_id, row.model_version_id, row.served_as, Detector(path, threads=settings.detector_threads))
+
+
+def model_path(uri: str, settings: Settings) -> Path:
+    """A model file's path; uris are relative to `home`, so that the folder can move."""
+    return (settings.home / uri).resolve()
+
+
+def stored_predictions(session: Session, image_ids: Iterable[int], model_version_id: int) -> dict[int, Prediction]:
+    """Predictions that are stored already, by image id."""
+    wanted = list(image_ids)
+    query = select(Prediction).where(Prediction.image_id.in_(wanted), Prediction.model_version_id == model_version_id)
+    return {row.image_id: row for row in session.scalars(query)} if wanted else {}
+
+
+def detections_of(prediction: Prediction) -> list[Detection]:
+    return [Detection.from_dict(item) for item in prediction.detections]
+
+
+def predict(database: Database, served: Served, image_id: int, pixels: np.ndarray, threshold: float) -> list[Detection]:
+    """Detect on upright BGR pixels and store the outcome under (image, model version); asking twice stores once."""
+    detected = served.detector.detect(pixels)
+    shown = [item.confidence for item in detected.detections if item.confidence >= threshold]
+    row = {
+        "image_id": image_id,
+        "model_version_id": served.model_version_id,
+        "detections": [item.as_dict() for item in detected.detections],
+        "count": len(shown),
+        "top_confidence": max(shown, default=None),
+        "embedding": None if detected.embedding is None else detected.embedding.astype(np.float16).tobytes(),
+    }
+    with database.write() as session:
+        insert_absent(session, Prediction, [row])
+    return detected.detections
+
+
+def predict_stored(database: Database, served: Served, image: Image, store: ImageStore, settings: Settings) -> list[Detection]:
+    """The stored prediction of a stored image, computed first where it is missing."""
+    with database.read() as session:
+        known = stored_predictions(session, [image.id], served.model_version_id)
+    if image.id in known:
+        return detections_of(known[image.id])
+    data = store.read(image.uri)
+    pixels = vision_image.decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+    return predict(database, served, image.id, pixels, settings.display_threshold)

@@ -1,0 +1,234 @@
+"""Settings: environment variables `LABELWHEEL_*`, then `.env`, then the secrets generated on first start.
+
+`labelwheel up` writes the addresses that it really took to `run/addresses.env`, so that every other command finds a
+running system without being told. The documented table in `docs/settings.md` is generated from the fields below.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from labelwheel.errors import SettingsError
+
+PREFIX = "LABELWHEEL_"
+GENERATED_SECRETS = {
+    "LABEL_STUDIO_PASSWORD": 18,
+    "ML_BACKEND_PASSWORD": 24,
+    "WEBHOOK_SECRET": 24,
+    "CONSOLE_PASSWORD": 12,
+    "API_TOKEN": 24,
+    "SECRET_KEY": 32,
+}
+
+
+class Settings(BaseSettings):
+    """One object for the whole process. Field descriptions are the documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_default=True)
+
+    # where things are
+    home: Path = Field(Path("var"), description="Folder for all state: database, images, models, logs.")
+    database_url: str = Field("", description="SQLAlchemy URL. Empty: SQLite in `home`. PostgreSQL: `postgresql+psycopg://…`.")
+    redis_url: str = Field("", description="Redis or Valkey URL. Empty: the embedded Valkey on a unix socket in `home`.")
+    mlflow_uri: str = Field("", description="MLflow tracking and registry URI. Empty: SQLite in `home`.")
+    dvc_remote: str = Field("", description="DVC remote URL for dataset versions. Empty: kept in the local DVC cache only.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    # Label Studio
+    label_studio_url: str = Field("", description="Label Studio's address as we reach it. Empty: `up` starts one.")
+    label_studio_public_url: str = Field("", description="Its address in an annotator's browser. Empty: the same.")
+    label_studio_name: str = Field("", description="Lasting name of the server in our tables, so that it may move. Empty: its address.")
+    label_studio_port: int = Field(
+        8080, ge=1, le=65535, description="Port of the Label Studio that `up` starts; the next free one is taken when busy."
+    )
+    label_studio_command: str = Field(".venv-label-studio/bin/label-studio", description="The program that `up` starts as Label Studio.")
+    label_studio_username: str = Field("admin@labelwheel.local", description="Login of the user that `up` creates.")
+    label_studio_password: SecretStr = Field(SecretStr(""), description="Its password. Generated.")
+    label_studio_token: SecretStr = Field(
+        SecretStr(""), description="Personal access token (or legacy token) of Label Studio. `up` fetches one by itself."
+    )
+    label_studio_project: str = Field("Labelwheel", min_length=3, max_length=50, description="Title of the project.")
+    label_config: Path = Field(Path("label_config.xml"), description="Label config from which a new project is created.")
+    image_urls: str = Field(
+        "local-files",
+        pattern="^(local-files|signed)$",
+        description="How images reach the annotator's browser: `local-files` (Label Studio shares our disk) or `signed` URLs served by us.",
+    )
+    image_url_days: int = Field(30, ge=1, description="Life of a signed image URL, in days.")
+
+    # ml_backend and console
+    ml_backend_port: int = Field(9090, ge=1, le=65535, description="Port of ml_backend; the next free one is taken when busy.")
+    ml_backend_url: str = Field("", description="ml_backend's address as Label Studio and cameras reach it. Empty: loopback and port.")
+    ml_backend_public_url: str = Field("", description="Its address in an annotator's browser (signed image URLs). Empty: the same.")
+    ml_backend_user: str = Field("label-studio", description="Basic-auth user that Label Studio presents.")
+    ml_backend_password: SecretStr = Field(SecretStr(""), description="Basic-auth password that Label Studio presents. Generated.")
+    ml_backend_threads: int = Field(8, ge=1, description="Request threads of ml_backend.")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="Secret in the header of our webhook. Generated.")
+    console_port: int = Field(8700, ge=1, le=65535, description="Port of the console; the next free one is taken when busy.")
+    console_url: str = Field("", description="The console's address. Empty: loopback and port.")
+    console_user: str = Field("engineer", description="Login of the console.")
+    console_password: SecretStr = Field(SecretStr(""), description="Its password. Generated.")
+    api_token: SecretStr = Field(SecretStr(""), description="Bearer token of our REST API and of `POST /inspect`. Generated.")
+    secret_key: SecretStr = Field(SecretStr(""), description="Signs sessions and image URLs. Generated.")
+    bind: str = Field("127.0.0.1", description="Address that our servers bind. Containers set 0.0.0.0.")
+    max_image_bytes: int = Field(32 * 2**20, ge=1024, description="Largest image accepted, in bytes.")
+    max_image_pixels: int = Field(64_000_000, ge=1024, description="Largest image accepted, in pixels.")
+
+    # detector
+    model_name: str = Field("labelwheel", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the model in the registry.")
+    detector_threads: int = Field(0, ge=0, description="ONNX Runtime threads. 0: all cores.")
+    display_threshold: float = Field(0.25, ge=0, le=1, description="Detections below it are not shown to annotators.")
+
+    # selection and push
+    confidence_low: float = Field(0.4, ge=0, le=1, description="Lower edge of the uncertainty band.")
+    confidence_high: float = Field(0.7, ge=0, le=1, description="Upper edge of the uncertainty band.")
+    budget_per_day: int = Field(200, ge=0, description="Captures selected for labelling in 24 hours, audits aside.")
+    first_batch: int = Field(100, ge=0, description="Captures in the diverse first batch, chosen while there is no model.")
+    audit_rate: float = Field(0.1, ge=0, le=1, description="Share of captures audited: labelled whatever the model says.")
+    holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
+    push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
+
+    # policy
+    first_labels: int = Field(100, ge=1, description="Labels (training and holdout) needed for the first model.")
+    min_new_labels: int = Field(50, ge=1, description="New training labels since the last run that make a retraining due.")
+    cooldown_seconds: int = Field(3600, ge=0, description="Shortest time between two runs.")
+
+    # training
+    architecture: str = Field("yolov8n", pattern=r"^[a-z0-9]+$", description="Ultralytics architecture of the first model.")
+    image_size: int = Field(640, ge=32, le=2048, multiple_of=32, description="Side of the network's input, in pixels.")
+    batch_size: int = Field(8, ge=1, description="Images in one update.")
+    first_updates: int = Field(2000, ge=1, description="Updates (optimiser steps) of a training from scratch.")
+    warm_updates: int = Field(400, ge=1, description="Updates of a warm start from the champion.")
+    replay: float = Field(1.0, ge=0, description="Old images per new image in a warm start's training set.")
+    learning_rate: float = Field(0.002, gt=0, description="AdamW learning rate from scratch; a warm start takes a quarter.")
+    train_control: bool = Field(
+        False,
+        description="Also train a control (same updates without the new labels) after each warm start, to show what the labels bought.",
+    )
+    train_threads: int = Field(0, ge=0, description="Torch threads. 0: all cores.")
+    train_nice: int = Field(15, ge=0, le=19, description="Niceness of the training process.")
+
+    # gate
+    gate_confidence: float = Field(
+        0.9, gt=0.5, lt=1, description="Confidence of the paired bootstrap with which a challenger must be better."
+    )
+    gate_min_images: int = Field(20, ge=1, description="Holdout images below which nothing is promoted over a champion.")
+
+    # drift
+    drift_reference: int = Field(40, ge=10, description="Captures of a source that form its reference.")
+    drift_window: int = Field(40, ge=10, description="Latest captures of a source that are tested.")
+    drift_threshold: float = Field(0.8, gt=0, description="Normed Wasserstein distance from which a window counts as drifted.")
+    drift_repeats: int = Field(2, ge=1, description="Drifted windows in a row before an alert is raised.")
+
+    # schedule, in seconds
+    tick_select: int = Field(60, ge=1, description="Seconds between selections.")
+    tick_pull: int = Field(60, ge=1, description="Seconds between pulls, when no webhook asks for one.")
+    tick_policy: int = Field(60, ge=1, description="Seconds between looks of the retraining policy.")
+    tick_drift: int = Field(300, ge=1, description="Seconds between drift checks.")
+    tick_sweep: int = Field(15, ge=1, description="Seconds between sweeps for work that the queue lost.")
+
+    @model_validator(mode="after")
+    def _fill_derived(self) -> Settings:
+        self.home = self.home.expanduser().resolve()
+        self.database_url = self.database_url or f"sqlite:///{self.home / 'labelwheel.db'}"
+        self.redis_url = self.redis_url or f"unix://{self.valkey_socket}"
+        self.mlflow_uri = self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        self.ml_backend_url = (self.ml_backend_url or f"http://127.0.0.1:{self.ml_backend_port}").rstrip("/")
+        self.ml_backend_public_url = (self.ml_backend_public_url or self.ml_backend_url).rstrip("/")
+        self.console_url = (self.console_url or f"http://127.0.0.1:{self.console_port}").rstrip("/")
+        self.label_studio_url = self.label_studio_url.rstrip("/")
+        self.label_studio_public_url = (self.label_studio_public_url or self.label_studio_url).rstrip("/")
+        self.label_studio_name = self.label_studio_name or self.label_studio_url
+        if self.confidence_low > self.confidence_high:
+            raise ValueError("confidence_low is above confidence_high")
+        return self
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, pid files and live addresses; safe to delete while nothing runs."""
+        return self.home / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.home / "images"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.home / "secrets.env"
+
+    @property
+    def addresses_file(self) -> Path:
+        return self.run_dir / "addresses.env"
+
+    @property
+    def valkey_socket(self) -> Path:
+        return self.run_dir / "valkey.sock"
+
+    @property
+    def secret_values(self) -> list[str]:
+        """All secrets in clear, for the log filter that keeps them out of logs."""
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr) and field.get_secret_value()]
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read settings; raise SettingsError naming each wrong variable and its cure."""
+    root = Path(home or _configured_home()).expanduser().resolve()
+    files = (root / "secrets.env", Path(".env"), root / "run" / "addresses.env")
+    try:
+        return Settings(_env_file=files, home=root)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise SettingsError(_explain(error), "Correct the environment or .env; docs/settings.md lists every setting.") from error
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return load_settings()
+
+
+def generate_secrets(settings: Settings) -> Settings:
+    """Create what is missing in `secrets.env` (mode 0600) and return settings that hold it."""
+    known = dotenv_values(settings.secrets_file) if settings.secrets_file.exists() else {}
+    missing = {PREFIX + name: secrets.token_urlsafe(size) for name, size in GENERATED_SECRETS.items() if not known.get(PREFIX + name)}
+    if missing:
+        remember_secrets(settings, missing)
+    get_settings.cache_clear()
+    return load_settings(settings.home)
+
+
+def remember_secrets(settings: Settings, values: dict[str, str]) -> None:
+    """Merge values into `secrets.env`, atomically and readable by the owner alone."""
+    path = settings.secrets_file
+    known = dotenv_values(path) if path.exists() else {}
+    write_private(path, {**{key: value or "" for key, value in known.items()}, **values})
+
+
+def write_private(path: Path, values: dict[str, str]) -> None:
+    """Write an env file with mode 0600 so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.writelines(f"{key}={value}\n" for key, value in values.items())
+    draft.replace(path)
+
+
+def _configured_home() -> str:
+    return os.environ.get(PREFIX + "HOME") or dotenv_values(".env").get(PREFIX + "HOME") or "var"
+
+
+def _explain(error: ValidationError) -> str:
+    faults = (f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors())
+    return "Settings do not fit: " + "; ".join(faults) + "."
