@@ -6,10 +6,12 @@ running system without being told. The documented table in `docs/settings.md` is
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -18,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from labelwheel.errors import SettingsError
 
 PREFIX = "LABELWHEEL_"
+LONGEST_SOCKET_DIR = 80  # sun_path holds 104 to 108 bytes; supervisord binds a name with its pid appended first
 GENERATED_SECRETS = {
     "LABEL_STUDIO_PASSWORD": 18,
     "ML_BACKEND_PASSWORD": 24,
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
     def _fill_derived(self) -> Settings:
         self.home = self.home.expanduser().resolve()
         self.database_url = self.database_url or f"sqlite:///{self.home / 'labelwheel.db'}"
-        self.redis_url = self.redis_url or f"unix://{self.valkey_socket}"
+        self.redis_url = self.redis_url or f"unix://{quote(str(self.valkey_socket))}"
         self.mlflow_uri = self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
         self.ml_backend_url = (self.ml_backend_url or f"http://127.0.0.1:{self.ml_backend_port}").rstrip("/")
         self.ml_backend_public_url = (self.ml_backend_public_url or self.ml_backend_url).rstrip("/")
@@ -172,8 +175,16 @@ class Settings(BaseSettings):
         return self.run_dir / "addresses.env"
 
     @property
+    def socket_dir(self) -> Path:
+        """Where unix sockets lie: `run_dir`, or a private folder (0700) keyed by `home` when its path is too long for a socket."""
+        if len(os.fsencode(self.run_dir)) <= LONGEST_SOCKET_DIR:
+            return self.run_dir
+        key = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        return Path("/tmp") / f"labelwheel-{os.getuid()}-{key}"  # noqa: S108  TMPDIR differs between terminals; `up` checks owner and mode
+
+    @property
     def valkey_socket(self) -> Path:
-        return self.run_dir / "valkey.sock"
+        return self.socket_dir / "valkey.sock"
 
     @property
     def secret_values(self) -> list[str]:
@@ -182,10 +193,13 @@ class Settings(BaseSettings):
         return [field.get_secret_value() for field in fields if isinstance(field, SecretStr) and field.get_secret_value()]
 
 
-def load_settings(home: Path | None = None) -> Settings:
-    """Read settings; raise SettingsError naming each wrong variable and its cure."""
+def load_settings(home: Path | None = None, *, live: bool = True) -> Settings:
+    """Read settings; raise SettingsError naming each wrong variable and its cure.
+
+    `live=False` leaves out the addresses that `up` took: what the user configured, and nothing else.
+    """
     root = Path(home or _configured_home()).expanduser().resolve()
-    files = (root / "secrets.env", Path(".env"), root / "run" / "addresses.env")
+    files = (root / "secrets.env", Path(".env"), *([root / "run" / "addresses.env"] if live else []))
     try:
         return Settings(_env_file=files, home=root)  # type: ignore[call-arg]
     except ValidationError as error:
@@ -217,11 +231,16 @@ def remember_secrets(settings: Settings, values: dict[str, str]) -> None:
 
 def write_private(path: Path, values: dict[str, str]) -> None:
     """Write an env file with mode 0600 so that no reader ever sees half of it."""
+    write_private_text(path, "".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file with mode 0600, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.writelines(f"{key}={value}\n" for key, value in values.items())
+        stream.write(text)
     draft.replace(path)
 
 
