@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
@@ -108,7 +109,7 @@ def detections_of(prediction: Prediction) -> list[Detection]:
     return [Detection.from_dict(item) for item in prediction.detections]
 
 
-def predict(database: Database, served: Served, image_id: int, pixels: np.ndarray, threshold: float) -> list[Detection]:
+def predict(database: Database, served: Served, image_id: int, pixels: npt.NDArray[np.uint8], threshold: float) -> list[Detection]:
     """Detect on upright BGR pixels and store the outcome under (image, model version); asking twice stores once."""
     detected = served.detector.detect(pixels)
     shown = [item.confidence for item in detected.detections if item.confidence >= threshold]

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from labelwheel.errors import SettingsError
 
 PREFIX = "LABELWHEEL_"
-LONGEST_SOCKET_DIR = 80  # sun_path holds 104 to 108 bytes; supervisord binds a name with its pid appended first
+LONGEST_SOCKET_DIR = 72  # sun_path holds 104 to 108 bytes, and supervisord first binds its name with a pid appended
 GENERATED_SECRETS = {
     "LABEL_STUDIO_PASSWORD": 18,
     "ML_BACKEND_PASSWORD": 24,
@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     confidence_high: float = Field(0.7, ge=0, le=1, description="Upper edge of the uncertainty band.")
     budget_per_day: int = Field(200, ge=0, description="Captures selected for labelling in 24 hours, audits aside.")
     first_batch: int = Field(100, ge=0, description="Captures in the diverse first batch, chosen while there is no model.")
+    settle_seconds: int = Field(10, ge=0, description="The first batch waits until no capture has arrived for so long.")
     audit_rate: float = Field(0.1, ge=0, le=1, description="Share of captures audited: labelled whatever the model says.")
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
     push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")

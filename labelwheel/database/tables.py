@@ -384,6 +384,16 @@ class Tick(Table):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
+class Lease(Table):
+    """Who may do a thing alone just now (pushing, pulling). It lapses by itself when its holder dies."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(100))
+    expires_at: Mapped[datetime]
+
+
 class DriftReport(Table):
     """One test of one feature of one source: a window against its reference."""
 

@@ -35,6 +35,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("ls_url", "ls_project_id", name=op.f("uq_project_ls_url_ls_project_id")),
     )
     op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("holder", sa.String(length=100), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
         "tick",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=60), nullable=False),

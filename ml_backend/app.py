@@ -1,0 +1,56 @@
+"""The web app that Label Studio and cameras call. No torch and no mlflow in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.exceptions import HTTPException
+
+from labelwheel.database import get_database
+from labelwheel.errors import LabelwheelError
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from ml_backend import images, inspect, intake, protocol
+from ml_backend.state import State, state
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> Flask:
+    """Build the app; nothing is loaded or connected before the first request."""
+    app = Flask("ml_backend", static_folder=None)
+    app.config["LABELWHEEL"] = settings
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + 2**20
+    app.extensions["labelwheel"] = State(settings, get_database(settings.database_url), ImageStore(settings.images_dir))
+    for module in (protocol, inspect, intake, images):
+        app.register_blueprint(module.blueprint)
+    app.add_url_rule("/health", view_func=health)
+    app.register_error_handler(LabelwheelError, _refuse)
+    app.register_error_handler(HTTPException, _refuse_http)
+    app.register_error_handler(Exception, _fail)
+    return app
+
+
+def health() -> dict[str, str]:
+    """Label Studio gives it one second: only the database is looked at."""
+    with state().database.read() as session:
+        session.execute(text("SELECT 1"))
+    return {"status": "UP", "model_class": "DetectorModel"}
+
+
+def _refuse(error: LabelwheelError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    headers = {"WWW-Authenticate": 'Basic realm="labelwheel"'} if error.status == 401 else {}
+    return error.as_dict(), error.status, headers
+
+
+def _refuse_http(error: HTTPException) -> tuple[dict[str, Any], int]:
+    body = {"error": {"code": error.name.lower().replace(" ", "_"), "message": error.description or error.name, "cure": ""}}
+    return body, error.code or 500
+
+
+def _fail(error: Exception) -> tuple[dict[str, Any], int]:
+    log.exception("request failed")
+    return LabelwheelError("Something went wrong on our side.", "Look into the log of ml_backend.").as_dict(), 500

@@ -1,0 +1,51 @@
+"""What a process of ml_backend holds: settings, database, image store and the champion of the connected project."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from flask import current_app
+
+from labelwheel.database import Database
+from labelwheel.database.tables import Project
+from labelwheel.errors import NotFoundError
+from labelwheel.project import current_project
+from labelwheel.serving import Champion
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+
+
+@dataclass
+class State:
+    """One per process; cheap to make, nothing is loaded before it is asked for."""
+
+    settings: Settings
+    database: Database
+    store: ImageStore
+    _champions: dict[int, Champion] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def project(self) -> Project:
+        """The connected project; NotFoundError when there is none yet."""
+        with self.database.read() as session:
+            return current_project(session, self.settings)
+
+    def champion(self, project_id: int) -> Champion:
+        """The one follower of a project's deployments in this process."""
+        with self._lock:
+            if project_id not in self._champions:
+                self._champions[project_id] = Champion(self.database, self.settings, project_id)
+            return self._champions[project_id]
+
+    def project_or_none(self) -> Project | None:
+        try:
+            return self.project()
+        except NotFoundError:
+            return None
+
+
+def state() -> State:
+    """The app's state."""
+    found: State = current_app.extensions["labelwheel"]
+    return found

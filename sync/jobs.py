@@ -1,0 +1,38 @@
+"""Entry points of the queue: each may run twice, at any moment, on any host."""
+
+from __future__ import annotations
+
+from labelwheel.database import get_database
+from labelwheel.database.tables import utcnow
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.settings import Settings, get_settings
+
+
+def select() -> int:
+    from sync.select import select_captures
+
+    return select_captures(get_database(), get_settings(), utcnow())
+
+
+def push() -> int:
+    from sync.push import push
+
+    return push(get_database(), get_settings(), open_client(get_settings()))
+
+
+def pull() -> int:
+    from sync.pull import pull
+
+    return pull(get_database(), get_settings(), open_client(get_settings()))
+
+
+def refresh(deployment_id: int) -> int:
+    from sync.refresh import refresh
+
+    return refresh(get_database(), get_settings(), open_client(get_settings()), deployment_id)
+
+
+def open_client(settings: Settings) -> LabelStudio:
+    """A client with our own token."""
+    token = settings.label_studio_token.get_secret_value()
+    return LabelStudio(settings.label_studio_url, token, public_url=settings.label_studio_public_url)

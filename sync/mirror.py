@@ -1,0 +1,113 @@
+"""Keep what Label Studio shows: every annotation in every state seen, and the labels that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Update, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from labelwheel.database.insert import insert_absent
+from labelwheel.database.tables import AnnotationRevision, Image, Label, LsTask, Project, QueueItem, utcnow
+from labelwheel.vision.label_config import ControlTag
+from sync.queue import move
+from sync.review import Derived, Revision, derive, outcome
+
+
+def mirror_tasks(session: Session, project: Project, tags: Sequence[ControlTag], tasks: Iterable[dict[str, Any]]) -> int:
+    """Mirror whole tasks of Label Studio and bring labels and queue up to date; return how many were ours."""
+    by_key = {str(task["data"].get("labelwheel_key", "")): task for task in tasks}
+    query = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key)))
+    ours = list(session.scalars(query.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image))))
+    for row in ours:
+        task = by_key[row.key]
+        row.ls_task_id = int(task["id"])
+        _mirror_annotations(session, project.id, row.key, task)
+        settle(session, row, tags)
+    return len(ours)
+
+
+def mark_deleted(session: Session, rows: Sequence[LsTask], tags: Sequence[ControlTag]) -> None:
+    """Tasks that Label Studio no longer has: their annotations are gone, their items expire."""
+    for row in rows:
+        session.execute(_standing(row.project_id, row.key).values(deleted_at=utcnow()))
+        settle(session, row, tags)
+        move(session, row.queue_item, "expired", "pull", "the task was deleted in Label Studio")
+
+
+def settle(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> None:
+    """Derive the labels of a task's image anew from the mirror, and move its queue item where they say."""
+    item = row.queue_item
+    keys = select(LsTask.key).join(QueueItem).where(QueueItem.image_id == item.image_id, LsTask.project_id == row.project_id)
+    query = select(AnnotationRevision).where(AnnotationRevision.project_id == row.project_id, AnnotationRevision.key.in_(keys))
+    mirrored = list(session.scalars(query))
+    write_labels(
+        session, row.project_id, item.image, derive([_revision(entry) for entry in mirrored], tags, item.image.width, item.image.height)
+    )
+    mine = [_revision(entry) for entry in mirrored if entry.key == row.key]
+    newest = max(mine, key=lambda revision: revision.updated_at, default=None)
+    move(session, item, outcome(mine), newest.annotator if newest else "pull", "seen in Label Studio")
+
+
+def write_labels(session: Session, project_id: int, image: Image, labels: Sequence[Derived]) -> None:
+    """Make the image's label rows equal to the derived ones: new rows are added, pointers are set, content never changes."""
+    rows = [_label_row(project_id, image.id, label) for label in labels]
+    insert_absent(session, Label, rows)
+    session.flush()
+    by_revision = {row.annotation_revision_id: row for row in session.scalars(select(Label).where(Label.image_id == image.id))}
+    for label in labels:
+        row = by_revision[label.revision_id]
+        row.superseded_by = by_revision[label.superseded_by].id if label.superseded_by else None
+        row.withdrawn_at = label.withdrawn_at
+
+
+def _mirror_annotations(session: Session, project_id: int, key: str, task: dict[str, Any]) -> None:
+    annotations = task.get("annotations") or []
+    insert_absent(session, AnnotationRevision, [_revision_row(project_id, key, task, annotation) for annotation in annotations])
+    there = [str(annotation["unique_id"]) for annotation in annotations]
+    session.execute(_standing(project_id, key).where(AnnotationRevision.unique_id.not_in(there)).values(deleted_at=utcnow()))
+
+
+def _standing(project_id: int, key: str) -> Update:
+    mine = update(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key == key)
+    return mine.where(AnnotationRevision.deleted_at.is_(None))
+
+
+def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "unique_id": str(annotation["unique_id"]),
+        "updated_at": datetime.fromisoformat(annotation["updated_at"]),
+        "key": key,
+        "ls_annotation_id": int(annotation["id"]),
+        "ls_task_id": int(task["id"]),
+        "annotator": _annotator(annotation),
+        "was_cancelled": bool(annotation.get("was_cancelled")),
+        "body": {name: value for name, value in annotation.items() if name != "project"},
+        "seen_at": utcnow(),
+    }
+
+
+def _annotator(annotation: dict[str, Any]) -> str:
+    who = annotation.get("completed_by")
+    return str(who.get("email") or who.get("id")) if isinstance(who, dict) else f"user {who}"
+
+
+def _revision(row: AnnotationRevision) -> Revision:
+    return Revision(row.id, row.unique_id, row.updated_at, row.annotator, row.was_cancelled, row.deleted_at, row.body.get("result") or [])
+
+
+def _label_row(project_id: int, image_id: int, label: Derived) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "image_id": image_id,
+        "annotation_revision_id": label.revision_id,
+        "boxes": label.boxes,
+        "exclusions": label.exclusions,
+        "annotator": label.annotator,
+        "annotated_at": label.annotated_at,
+        "approved_at": label.annotated_at,  # approval policy "on submit": the submission is the approval
+        "created_at": utcnow(),
+    }

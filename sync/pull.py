@@ -1,0 +1,83 @@
+"""Pull: the incremental reconciler. A webhook is a hint that makes it run sooner; what it sees is the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import joinedload
+
+from labelwheel import queue
+from labelwheel.database import Database
+from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, utcnow
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.lease import hold
+from labelwheel.project import current_project
+from labelwheel.settings import Settings
+from labelwheel.vision.label_config import parse
+from sync.mirror import mark_deleted, mirror_tasks
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(seconds=5)  # Label Studio stamps a row before it commits it: look back a little each time
+BATCH = 100
+
+
+def pull(database: Database, settings: Settings, client: LabelStudio) -> int:
+    """Mirror what changed since the last pull; return how many of our tasks were looked at."""
+    with database.read() as session:
+        project = current_project(session, settings)
+        newest_hint = session.scalar(select(func.max(Hint.id)).where(Hint.handled_at.is_(None)))
+    with hold(database, f"pull:{project.id}") as lease:
+        if lease is None:
+            return 0
+        seen = _pull_changes(database, client, project)
+        _sweep_deleted(database, client, project)
+        _settle_hints(database, newest_hint)
+    if seen:
+        queue.ring("retrain.consider")
+    return seen
+
+
+def _pull_changes(database: Database, client: LabelStudio, project: Project) -> int:
+    tags, seen, cursor = parse(project.label_config), 0, project.pull_cursor
+    since = cursor - OVERLAP if cursor else None
+    for tasks in _batches(client.changed_tasks(project.ls_project_id, since), BATCH):
+        cursor = max([datetime.fromisoformat(task["updated_at"]) for task in tasks] + ([cursor] if cursor else []))
+        with database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
+            seen += mirror_tasks(session, project, tags, tasks)
+            session.execute(update(Project).where(Project.id == project.id).values(pull_cursor=cursor))
+    return seen
+
+
+def _sweep_deleted(database: Database, client: LabelStudio, project: Project) -> None:
+    """Deleted tasks show up in no change list: compare ids. Ids are reused, so a pushed key with a wrong id is looked up anew."""
+    with database.read() as session:
+        query = select(LsTask).join(QueueItem).where(LsTask.project_id == project.id, QueueItem.status != "expired")
+        ours = {row.ls_task_id: row.key for row in session.scalars(query)}
+    missing = sorted(set(ours) - client.task_ids(project.ls_project_id)) if ours else []
+    if not missing:
+        return
+    found = client.find_tasks(project.ls_project_id, [ours[ls_task_id] for ls_task_id in missing])
+    gone = [ours[ls_task_id] for ls_task_id in missing if ours[ls_task_id] not in found]
+    log.warning("tasks deleted in Label Studio", count=len(gone))
+    with database.write() as session:
+        lost = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(gone))
+        rows = list(session.scalars(lost.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image))))
+        mark_deleted(session, rows, parse(project.label_config))
+
+
+def _settle_hints(database: Database, newest: int | None) -> None:
+    if newest is not None:
+        with database.write() as session:
+            session.execute(update(Hint).where(Hint.id <= newest, Hint.handled_at.is_(None)).values(handled_at=utcnow()))
+
+
+def _batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,121 @@
+"""Push pending queue items to Label Studio as tasks with pre-annotations: exactly once in effect.
+
+Label Studio never deduplicates and may commit after our time-out. So: one pusher at a time (a lease), small chunks, a
+look-up by our key before every import, and no retry of an import: what failed stays pending, and the next push finds out by
+key whether it arrived. A twin that a late commit left behind is deleted while nobody has annotated it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from labelwheel.database import Database
+from labelwheel.database.insert import insert_absent
+from labelwheel.database.tables import LsTask, Project, QueueItem
+from labelwheel.errors import LabelwheelError
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.lease import hold
+from labelwheel.project import current_project
+from labelwheel.serving import Served, load, newest_deployment, predict_stored
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from labelwheel.vision.label_config import ControlTag, parse
+from sync.queue import move
+from sync.task import pre_annotation, task_key, task_payload
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one push or refresh works with."""
+
+    database: Database
+    settings: Settings
+    client: LabelStudio
+    project: Project
+    tag: ControlTag
+    served: Served | None
+
+
+def open_desk(database: Database, settings: Settings, client: LabelStudio) -> Desk:
+    """Gather project, tag and served model; errors are those of `current_project`, `parse` and `load`."""
+    with database.read() as session:
+        project = current_project(session, settings)
+        deployment = newest_deployment(session, project.id)
+    served = load(deployment, settings) if deployment else None
+    return Desk(database, settings, client, project, parse(project.label_config)[0], served)
+
+
+def push(database: Database, settings: Settings, client: LabelStudio) -> int:
+    """Push everything that is pending, most urgent first; return how many items are tasks now."""
+    desk = open_desk(database, settings, client)
+    pushed = 0
+    with hold(database, f"push:{desk.project.id}") as lease:
+        while lease and lease.renew() and (items := _pending(desk)):
+            pushed += _push_chunk(desk, items)
+    return pushed
+
+
+def _pending(desk: Desk) -> list[QueueItem]:
+    query = select(QueueItem).where(QueueItem.project_id == desk.project.id, QueueItem.status == "pending")
+    query = query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture)).order_by(QueueItem.priority.desc(), QueueItem.id)
+    with desk.database.read() as session:
+        return list(session.scalars(query.limit(desk.settings.push_chunk)))
+
+
+def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
+    there = _settle_twins(desk, desk.client.find_tasks(desk.project.ls_project_id, [task_key(item) for item in items]))
+    fresh = [item for item in items if task_key(item) not in there]
+    payloads = [task_payload(item, desk.tag, desk.settings, prediction_for(desk, item)) for item in fresh]
+    ids = desk.client.import_tasks(desk.project.ls_project_id, payloads)
+    there.update({task_key(item): ls_task_id for item, ls_task_id in zip(fresh, ids, strict=True)})
+    _record(desk, items, there, {task_key(item) for item in fresh})
+    return len(items)
+
+
+def prediction_for(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
+    """The pre-annotation of an item by the served model; None without a model or for an image that cannot be read."""
+    if desk.served is None:
+        return None
+    try:
+        store = ImageStore(desk.settings.images_dir)
+        detections = predict_stored(desk.database, desk.served, item.image, store, desk.settings)
+    except LabelwheelError as error:  # the person can still label it
+        log.warning("no pre-annotation", item=item.id, error=error.message)
+        return None
+    return pre_annotation(item, detections, desk.tag, desk.served.served_as, desk.settings.display_threshold)
+
+
+def _settle_twins(desk: Desk, found: dict[str, list[int]]) -> dict[str, int]:
+    """One task per key: the oldest stays. A push that timed out may have been committed after the next look-up."""
+    twins = [ls_task_id for ids in found.values() for ls_task_id in ids[1:]]
+    if twins:
+        log.warning("late twins deleted", tasks=twins)
+        desk.client.delete_tasks(desk.project.ls_project_id, twins)
+    return {key: ids[0] for key, ids in found.items()}
+
+
+def _record(desk: Desk, items: Sequence[QueueItem], there: dict[str, int], fresh: set[str]) -> None:
+    served_as = desk.served.served_as if desk.served else None
+    rows = [
+        {
+            "project_id": desk.project.id,
+            "key": task_key(item),
+            "queue_item_id": item.id,
+            "ls_task_id": there[task_key(item)],
+            "generation": 1,
+            "served_as": served_as if task_key(item) in fresh else None,
+        }
+        for item in items
+    ]
+    with desk.database.write() as session:
+        insert_absent(session, LsTask, rows)
+        for item in session.scalars(select(QueueItem).where(QueueItem.id.in_([item.id for item in items]), QueueItem.status == "pending")):
+            move(session, item, "pushed", "push", "became a task in Label Studio")

@@ -1,0 +1,44 @@
+"""What we send to Label Studio for a queue item: pure, and the same each time for the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labelwheel.database.tables import QueueItem
+from labelwheel.image_url import image_url
+from labelwheel.settings import Settings
+from labelwheel.vision.detection import Detection
+from labelwheel.vision.label_config import ControlTag
+from labelwheel.vision.regions import prediction_score, to_regions
+
+KEY = "labelwheel_key"
+
+
+def task_key(item: QueueItem) -> str:
+    """Our key of the task: from the image's content and the round, so that making it twice makes the same."""
+    return f"{item.image.sha256[:32]}-r{item.round}"
+
+
+def task_payload(item: QueueItem, tag: ControlTag, settings: Settings, prediction: dict[str, Any] | None) -> dict[str, Any]:
+    """A task for Label Studio's import, with its pre-annotation if there is one."""
+    key = task_key(item)
+    data = {
+        tag.value_key: image_url(item.image.uri, settings),
+        KEY: key,
+        "external_id": item.capture.external_id,
+        "source": item.capture.source,
+        "captured_at": item.capture.captured_at.isoformat(),
+        "reason": item.reason,
+        "priority": item.priority,
+    }
+    return {"data": data, "meta": {KEY: key}, "predictions": [prediction] if prediction else []}
+
+
+def pre_annotation(item: QueueItem, detections: Sequence[Detection], tag: ControlTag, served_as: str, threshold: float) -> dict[str, Any]:
+    """A prediction as Label Studio stores it: regions at or above the display threshold, its score and version."""
+    return {
+        "model_version": served_as,
+        "score": prediction_score(detections, threshold),
+        "result": to_regions(detections, tag, item.image.width, item.image.height, threshold),
+    }
