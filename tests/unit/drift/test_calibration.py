@@ -44,8 +44,16 @@ def test_calm_streams_seldom_ring(name: str) -> None:
     assert np.mean([rings(stream) for stream in streams]) < 0.05
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", ["even light", "two products"])
 def test_failing_light_rings(name: str) -> None:
+    assert np.mean([rings(stream) for stream in darkening(name)]) > 0.95
+
+
+def test_a_loss_smaller_than_the_natural_spread_is_often_missed() -> None:
+    """The known limit: the long tail spreads by 58 % of its mean, so that 40 % less light is 0.7 of a deviation."""
+    assert 0.2 < np.mean([rings(stream) for stream in darkening("long tail")]) < 0.8
+
+
+def darkening(name: str) -> list[list[bool]]:
     rng = np.random.default_rng(2)
-    streams = [windows_drifted(STREAMS[name](rng, REFERENCE + 160), light_after=REFERENCE + WINDOW) for _ in range(60)]
-    assert np.mean([rings(stream) for stream in streams]) > (0.95 if name == "even light" else 0.6)
+    return [windows_drifted(STREAMS[name](rng, REFERENCE + 160), light_after=REFERENCE + WINDOW) for _ in range(60)]
