@@ -1,0 +1,66 @@
+"""What `labelwheel up` shows in the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from labelwheel.settings import Settings
+
+TERMINAL = Console()
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show steps while they are taken, and leave the terminal as it was."""
+    shown = Progress()
+    try:
+        yield shown
+    finally:
+        shown.waiting.stop()
+
+
+class Progress:
+    """A line for each step, with the seconds that it took."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, float] = {}
+        self.waiting = TERMINAL.status("")
+
+    def __call__(self, name: str, state: str) -> None:
+        """Hear that step `name` is "starting", "well" or "failed"."""
+        if state == "starting":
+            self.since[name] = time.monotonic()
+        mark = {"well": "[green]✓[/]", "failed": "[red]✗[/]"}.get(state)
+        if mark:
+            TERMINAL.print(f"{mark} {name}  [dim]{time.monotonic() - self.since.pop(name):.1f} s[/]")
+        self._wait()
+
+    def _wait(self) -> None:
+        if not self.since:
+            self.waiting.stop()
+            return
+        self.waiting.update(f"starting {', '.join(self.since)} …")
+        self.waiting.start()
+
+
+def addresses(settings: Settings) -> None:
+    """One table: where everything is and how to log in."""
+    table = Table("", "address", "user", "password", title="Labelwheel runs; Ctrl-C or `labelwheel down` stops it", title_style="bold")
+    console, label_studio = settings.console_password, settings.label_studio_password
+    embedded = settings.label_studio_url == f"http://127.0.0.1:{settings.label_studio_port}"  # else the login is not ours to know
+    login = (settings.label_studio_username, _password(settings, label_studio)) if embedded else ("", "")
+    table.add_row("Console", settings.console_url, settings.console_user, _password(settings, console))
+    table.add_row("Label Studio", settings.label_studio_public_url, *login)
+    table.add_row("ml_backend", settings.ml_backend_url, "", "")
+    TERMINAL.print(table)
+
+
+def _password(settings: Settings, password: SecretStr) -> str:
+    # standard output may be a file, and a file is a log
+    return password.get_secret_value() if TERMINAL.is_terminal else f"in {settings.secrets_file}"
