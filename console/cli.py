@@ -1,0 +1,267 @@
+"""The `labelwheel` command. Every heavy import waits until its command runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from labelwheel.errors import LabelwheelError
+from labelwheel.settings import Settings, get_settings
+
+app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
+app.add_typer(serve, name="serve")
+
+screen = Console()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class QueueName(StrEnum):
+    fast = "fast"
+    training = "training"
+
+
+def main() -> None:
+    """Run the command; an error that we know ends as one sentence with its cure, and exit code 1."""
+    try:
+        app()
+    except LabelwheelError as error:
+        Console(stderr=True).print(
+            f"[red]✗[/] {error.message}\n  {error.cure}" if error.cure else f"[red]✗[/] {error.message}", highlight=False
+        )
+        raise SystemExit(1) from None
+
+
+@app.command()
+def up(detach: Annotated[bool, typer.Option(help="Return when everything runs, and leave it running.")] = False) -> None:
+    """Start everything on this machine and keep it running; Ctrl-C stops it.
+
+    Valkey, Label Studio, ml_backend, console, workers and scheduler, all on loopback. State lives in `var/`.
+
+    Example: labelwheel up
+    """
+    from console.up import start
+
+    start(get_settings(), detach=detach)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started."""
+    from console.up import stop
+
+    stop(get_settings())
+
+
+@app.command()
+def ps(as_json: AsJson = False) -> None:
+    """Show the programs that `up` runs."""
+    from console.up import status
+
+    rows = [
+        {"program": entry.name, "state": entry.state, "pid": entry.pid, "uptime_seconds": entry.uptime_seconds}
+        for entry in status(get_settings())
+    ]
+    _show(rows, as_json, empty="Nothing runs. Start it with `labelwheel up`.")
+
+
+@app.command()
+def connect() -> None:
+    """Connect to a Label Studio project: token, project, storage, ML backend, webhook, view. Safe to repeat.
+
+    `up` does it by itself. For a Label Studio of your own set LABELWHEEL_LABEL_STUDIO_URL and LABELWHEEL_LABEL_STUDIO_TOKEN,
+    start ml_backend, then run this.
+    """
+    from console.connect import connect
+
+    row = connect(get_settings())
+    screen.print(f"[green]✓[/] Connected to project [bold]{row.title}[/] ({get_settings().label_studio_url}/projects/{row.ls_project_id}).")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema, and create secrets that are missing. `up` does both by itself."""
+    from labelwheel.database import migrate
+    from labelwheel.settings import generate_secrets
+
+    migrate(generate_secrets(get_settings()).database_url)
+    screen.print("[green]✓[/] The database is at the newest schema.")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Name what is wrong and its cure. Exit code 1 when something is.
+
+    Example: labelwheel doctor --json
+    """
+    from console.doctor import examine
+
+    faults = examine(get_settings())
+    if as_json:
+        typer.echo(json.dumps([asdict(fault) for fault in faults], indent=2))
+    else:
+        for fault in faults:
+            screen.print(f"[red]✗[/] [bold]{fault.code}[/]  {fault.message}\n  [dim]→[/] {fault.cure}", highlight=False)
+        if not faults:
+            screen.print("[green]✓[/] All is well.")
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="Folder with images; sub-folders name their source.")],
+    source: Annotated[str | None, typer.Option(help="Camera or line that the images come from.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a folder of images through the camera's door. Running it again changes nothing.
+
+    Example: labelwheel ingest ~/captures --source line-1
+    """
+    from rich.progress import track
+
+    from console.ingest import image_files, ingest
+
+    total = len(image_files(folder))
+    steps = ingest(get_settings(), folder, source)
+    outcomes = list(steps if as_json else track(steps, total=total, description="Sending", console=screen))
+    failed = [outcome for outcome in outcomes if outcome.error]
+    counts = {
+        "sent": sum(outcome.fresh for outcome in outcomes),
+        "known": sum(not o.fresh and not o.error for o in outcomes),
+        "failed": len(failed),
+    }
+    for outcome in failed[:10]:
+        screen.print(f"[red]✗[/] {outcome.path}: {outcome.error}", highlight=False)
+    _show([counts], as_json)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def queue(
+    status: Annotated[str | None, typer.Option(help="pending, pushed, labeled, approved, rejected, skipped or expired.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show the labelling queue, most urgent first."""
+    from sync.queue import listing
+
+    rows = _with_project(lambda session, project, _: listing(session, project.id, limit, status))
+    columns = ("id", "status", "reason", "priority", "source", "external_id", "updated_at")
+    _show(
+        rows if as_json else [{key: row[key] for key in columns} for row in rows],
+        as_json,
+        empty="The queue is empty. Send images with `labelwheel ingest`.",
+    )
+
+
+@app.command()
+def conditions(as_json: AsJson = False) -> None:
+    """Say whether a retraining is due, and why."""
+    from retrain.status import conditions
+
+    answer = _with_project(conditions)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, default=str))
+        return
+    _show([{"met": "yes" if reason["met"] else "no", "reason": reason["text"]} for reason in answer["reasons"]], False)
+
+
+@app.command()
+def retrain() -> None:
+    """Start a retraining now, whatever the policy says. Only one runs at a time."""
+    from retrain.trigger import trigger
+
+    from labelwheel.database import get_database
+
+    project_id = _with_project(lambda _session, project, _settings: project.id)
+    run = trigger(get_database(), get_settings(), project_id, "manual")
+    screen.print(f"[green]✓[/] Training run {run.id} is queued. Watch it on {get_settings().console_url}.")
+
+
+@app.command()
+def settings(as_json: AsJson = False) -> None:
+    """List every setting, its value and what it means. Secrets are not shown."""
+    from console.settings_table import rows
+
+    _show(rows(get_settings()), as_json)
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="YOLO-format folder (images/, labels/, classes.txt) to stream instead of built-in images.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the demo; a fresh one is drawn and printed if there is none.")] = None,
+    missing_source: Annotated[str | None, typer.Option(help="Source that the cold start lacks. Default: the last by name.")] = None,
+    keep: Annotated[bool, typer.Option(help="Leave everything running at the end, to look around.")] = False,
+) -> None:
+    """Turn the wheel once, for real, on a system of its own in `var/demo/`: about seven minutes on two cores.
+
+    Ends with a table, a picture and var/demo/report.json, and exits 0 only if each step was observed.
+
+    Example: labelwheel demo --data ../boards --missing-source line-3
+    """
+    from console.demo.play import play
+
+    raise typer.Exit(play(data, seed, missing_source, keep))
+
+
+@serve.command("ml-backend")
+def serve_ml_backend() -> None:
+    """Label Studio's and the cameras' door."""
+    from console.serve import serve_ml_backend
+
+    serve_ml_backend(get_settings())
+
+
+@serve.command("console")
+def serve_console() -> None:
+    """The pages and the REST API."""
+    from console.serve import serve_console
+
+    serve_console(get_settings())
+
+
+@app.command()
+def worker(queue_name: Annotated[QueueName, typer.Argument(metavar="QUEUE", help="fast or training")]) -> None:
+    """Work the jobs of one queue."""
+    from console.serve import run_worker
+
+    run_worker(get_settings(), queue_name.value)
+
+
+@app.command()
+def scheduler() -> None:
+    """Fire the ticks that make the wheel turn. Several schedulers do no harm."""
+    from console.serve import run_scheduler
+
+    run_scheduler(get_settings())
+
+
+def _with_project(act: Callable[[Any, Any, Settings], Any]) -> Any:
+    from labelwheel.database import get_database
+    from labelwheel.project import current_project
+
+    with get_database().read() as session:
+        return act(session, current_project(session, get_settings()), get_settings())
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, empty: str = "") -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, default=str))
+        return
+    if not rows:
+        screen.print(empty)
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    screen.print(table)

@@ -1,0 +1,89 @@
+"""Connect the wheel to a Label Studio project: token, project, storage, ML backend, webhook, view. Safe at every start."""
+
+from __future__ import annotations
+
+from labelwheel.database import get_database
+from labelwheel.database.tables import Project as ProjectRow
+from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, SettingsError
+from labelwheel.labelstudio import provision
+from labelwheel.labelstudio.client import LabelStudio, Project
+from labelwheel.labelstudio.inspection import Setup
+from labelwheel.project import current_project, remember_project
+from labelwheel.serving import newest_deployment
+from labelwheel.settings import PREFIX, Settings, remember_secrets
+from labelwheel.vision.label_config import parse
+
+
+def connect(settings: Settings) -> ProjectRow:
+    """Bring Label Studio to where the wheel can turn, and record the project. ml_backend must answer already.
+
+    Raises LabelStudioError (or LabelStudioUnreachable) with the cure, SettingsError when no label config is there.
+    """
+    client = open_client(settings)
+    project = provision.ensure_project(client, settings.label_studio_project, _label_config(settings))
+    row = _remember(settings, project)
+    provision.ensure_options(client, project.id)
+    if settings.image_urls == "local-files":
+        settings.images_dir.mkdir(parents=True, exist_ok=True)
+        provision.ensure_storage(client, project.id, settings.images_dir)
+    password, secret = settings.ml_backend_password.get_secret_value(), settings.webhook_secret.get_secret_value()
+    provision.ensure_backend(client, project.id, settings.ml_backend_url, settings.ml_backend_user, password)
+    provision.ensure_webhook(client, project.id, webhook_url(settings), provision.WEBHOOK_HEADER, secret)
+    provision.ensure_view(client, project.id)
+    _pin_version(settings, client, row)
+    return row
+
+
+def open_client(settings: Settings) -> LabelStudio:
+    """A client whose token works: the configured one, or a fresh one from the login that `up` created."""
+    token = settings.label_studio_token.get_secret_value()
+    client = LabelStudio(settings.label_studio_url, token, public_url=settings.label_studio_public_url)
+    if token and _works(client):
+        return client
+    password = settings.label_studio_password.get_secret_value()
+    fresh = provision.fetch_token(settings.label_studio_url, settings.label_studio_username, password)
+    remember_secrets(settings, {PREFIX + "LABEL_STUDIO_TOKEN": fresh})
+    return LabelStudio(settings.label_studio_url, fresh, public_url=settings.label_studio_public_url)
+
+
+def webhook_url(settings: Settings) -> str:
+    return f"{settings.ml_backend_url}/webhook"
+
+
+def wanted_setup(settings: Settings) -> Setup:
+    """What `labelwheel doctor` compares the project with."""
+    with get_database(settings.database_url).read() as session:
+        deployment = newest_deployment(session, current_project(session, settings).id)
+    storage = settings.images_dir if settings.image_urls == "local-files" else None
+    served_as = deployment.served_as if deployment and deployment.refreshed_at else None
+    return Setup(settings.ml_backend_url, webhook_url(settings), provision.WEBHOOK_HEADER, storage, served_as)
+
+
+def _works(client: LabelStudio) -> bool:
+    try:
+        client.me()
+    except LabelStudioUnreachable:
+        raise
+    except LabelStudioError:
+        return False
+    return True
+
+
+def _label_config(settings: Settings) -> str:
+    if not settings.label_config.is_file():
+        message = f"There is no label config at {settings.label_config}."
+        raise SettingsError(message, "Set LABELWHEEL_LABEL_CONFIG to a file, or run from the project's folder.")
+    return settings.label_config.read_text()
+
+
+def _remember(settings: Settings, project: Project) -> ProjectRow:
+    labels = [label for tag in parse(project.label_config) for label in tag.labels]
+    with get_database(settings.database_url).write() as session:
+        return remember_project(session, settings.label_studio_name, project.id, project.title, project.label_config, labels)
+
+
+def _pin_version(settings: Settings, client: LabelStudio, row: ProjectRow) -> None:
+    """Show the deployed version's pre-annotations, or none: with the backend's title pinned Label Studio shows nothing while we are down."""
+    with get_database(settings.database_url).read() as session:
+        deployment = newest_deployment(session, row.id)
+    client.set_model_version(row.ls_project_id, deployment.served_as if deployment else "")

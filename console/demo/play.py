@@ -1,0 +1,363 @@
+"""`labelwheel demo`: one honest turn of the wheel on a running system of its own.
+
+The director starts the system, lets the camera and the scripted annotator act through the public doors, and watches through
+the same doors until each thing has happened by itself. It triggers no job and touches no table.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from console.demo import folder, report, scenario
+from console.demo.annotator import Rates, ScriptedAnnotator, Tally
+from console.demo.camera import Camera
+from console.demo.images import Frame
+from console.demo.scenario import NEW_LABELS, Scenario
+from console.demo.watch import DemoFailed, Eyes, until
+from labelwheel.errors import LabelwheelError
+from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
+
+screen = Console()
+
+PATIENCE = 900.0  # seconds that a training may take on two busy cores
+CALM_LOOKS = 3  # policy ticks without a run that count as "does not fire"
+
+
+@dataclass
+class Step:
+    """One thing that was seen to happen, when (seconds since the curtain rose) and how long it took."""
+
+    name: str
+    at: float
+    seconds: float
+    seen: str
+
+
+@dataclass
+class Stage:
+    """What the steps share."""
+
+    scenario: Scenario
+    settings: Settings
+    eyes: Eyes
+    camera: Camera
+    annotator: ScriptedAnnotator
+    project_id: int
+    began: float
+    steps: list[Step] = field(default_factory=list)
+    tally: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Time a step; what it saw is appended to the list it gets."""
+        start, seen = time.monotonic(), list[str]()
+        with screen.status(f"{name} …"):
+            yield seen
+        seconds = time.monotonic() - start
+        self.steps.append(Step(name, round(start - self.began, 1), round(seconds, 1), "; ".join(seen)))
+        screen.print(f"[green]✓[/] {name}  [dim]{seconds:.1f} s  {'; '.join(seen)}[/]", highlight=False)
+
+
+def play(data: Path | None, seed: int | None, missing_source: str | None, keep: bool) -> int:
+    """Play the demo; 0 when every step was observed and every recomputed check holds."""
+    from console.up import start, stop
+
+    began = time.monotonic()
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    screen.print(f"Seed {seed}. Camera and annotator are scripts that use public doors only; everything between them is real.")
+    played = _scenario(data, seed, missing_source)
+    home = _prepare(played)
+    failure = ""
+    settings = get_settings()
+    try:
+        start(settings, detach=True, on_ready=_say_where)
+        stage = _set_stage(played, home, began)
+        try:
+            _perform(stage)
+        except DemoFailed as error:
+            failure = str(error)
+        return _close(stage, failure)
+    finally:
+        if not keep:
+            with screen.status("stopping …"):
+                stop(load_settings(home))
+
+
+def _scenario(data: Path | None, seed: int, missing_source: str | None) -> Scenario:
+    try:
+        with screen.status("painting frames …"):
+            return scenario.from_folder(data, seed, missing_source) if data else scenario.synthetic(seed, missing_source)
+    except ValueError as error:
+        raise LabelwheelError(str(error), "See `labelwheel demo --help`.") from error
+
+
+def _prepare(played: Scenario) -> Path:
+    """A fresh home below the user's, and an environment that points there whatever `.env` says."""
+    from console.up import stop
+
+    home = get_settings().home / "demo" / "system"
+    if home.exists():
+        stop(load_settings(home))
+        shutil.rmtree(home)
+    home.mkdir(parents=True)
+    config = home / "label_config.xml"
+    config.write_text(folder.label_config(list(played.labels)))
+    own = {"HOME": str(home), "LABEL_CONFIG": str(config), "LABEL_STUDIO_PROJECT": "Labelwheel demo", **played.settings}
+    alone = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "MLFLOW_URI", "DVC_REMOTE", "LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"), "")
+    os.environ.update({PREFIX + name: value for name, value in (alone | own).items()})
+    get_settings.cache_clear()
+    return home
+
+
+def _say_where(settings: Settings) -> None:
+    screen.print(
+        f"  Label Studio {settings.label_studio_url}, console {settings.console_url} (logins in {settings.secrets_file})", highlight=False
+    )
+
+
+def _set_stage(played: Scenario, home: Path, began: float) -> Stage:
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"):
+        os.environ.pop(PREFIX + name, None)  # from here on the running system's addresses count
+    settings = load_settings(home)
+    token = settings.label_studio_token.get_secret_value()
+    eyes = Eyes(settings.console_url, settings.api_token.get_secret_value(), settings.label_studio_url, token)
+    truth = {frame.external_id: frame.truth for frame in played.frames}
+    annotator = ScriptedAnnotator(settings.label_studio_url, token, truth, Rates(), played.seed)
+    camera = Camera(settings.ml_backend_url, settings.api_token.get_secret_value())
+    project_id = int(eyes.api("overview")["project"]["ls_project_id"])
+    return Stage(played, settings, eyes, camera, annotator, project_id, began)
+
+
+def _perform(stage: Stage) -> None:
+    _cold_start(stage)
+    _first_model(stage)
+    _new_source_arrives(stage)
+    _policy_waits_then_fires(stage)
+    _second_model(stage)
+    _control(stage)
+    _light_changes(stage)
+
+
+def _cold_start(stage: Stage) -> None:
+    with stage.step("The camera starts: no model yet") as seen:
+        _film(stage, stage.scenario.cold)
+        seen.append(f"{len(stage.scenario.cold)} captures, {_by_source(stage.scenario.cold)}")
+    with stage.step("A diverse first batch and the audits become tasks") as seen:
+        wanted = int(stage.scenario.settings["FIRST_BATCH"])
+        stats = until("the first batch in Label Studio", lambda: _pushed(stage, "novelty", wanted), 120)
+        seen.append(_reasons(stats))
+    with stage.step("The scripted annotator labels them") as seen:
+        seen.append(_label(stage, None))
+
+
+def _first_model(stage: Stage) -> None:
+    with stage.step("The policy fires, the first model trains from scratch and is deployed") as seen:
+        run = until("the first model deployed", lambda: _ended_run(stage, 1), PATIENCE)
+        stage.seen["first_run"] = run["id"]
+        version = until("the first model in Label Studio", lambda: _pinned_or_idle(stage), 120)
+        seen.append(f"run {run['id']} {run['status']}, {version}")
+
+
+def _new_source_arrives(stage: Stage) -> None:
+    missing = " and ".join(filter(None, (stage.scenario.missing_source, stage.scenario.missing_label)))
+    with stage.step(f"The stream brings {missing}") as seen:
+        answers = _film(stage, stage.scenario.stream)
+        seen.append(
+            f"{len(answers)} captures, {_by_source(stage.scenario.stream)}, {sum(len(a['detections'] or []) for a in answers)} detections"
+        )
+    with stage.step("Uncertain and audited captures become tasks with pre-annotations") as seen:
+        stats = until("enough uncertain captures in Label Studio", lambda: _pushed(stage, "low_confidence", NEW_LABELS + 8), 180)
+        tasks = stage.annotator.open_tasks(stage.project_id)
+        shown = [task for task in tasks if task["predictions"]]
+        if not shown:
+            raise DemoFailed("No open task carries a pre-annotation.")
+        stage.seen["stream_stats"] = stats
+        seen.append(f"{_reasons(stats)}; {len(shown)} of {len(tasks)} open tasks pre-annotated")
+
+
+def _policy_waits_then_fires(stage: Stage) -> None:
+    with stage.step("The scripted annotator stops one label short, and the policy waits") as seen:
+        given = _label_up_to(stage, NEW_LABELS - 1)
+        for _ in range(CALM_LOOKS):
+            time.sleep(stage.settings.tick_policy)
+            _demand(len(_runs(stage)) == 1, "a retraining started one label too early")
+        stage.seen["held_at"] = given
+        seen.append(f"{given} new labels, {NEW_LABELS} needed, no run in {CALM_LOOKS * stage.settings.tick_policy} s")
+    with stage.step("One more label, and the policy fires by itself") as seen:
+        fired_at = _label_up_to(stage, NEW_LABELS)
+        run = until("a second run", lambda: next((run for run in _runs(stage) if run["id"] != stage.seen["first_run"]), None), 90)
+        stage.seen["second_run"] = run["id"]
+        seen.append(f"{fired_at} new labels, run {run['id']} for {run['cause']}")
+
+
+def _second_model(stage: Stage) -> None:
+    with stage.step("Warm start with replay, gate, deployment") as seen:
+        run = until("the second run's end", lambda: _ended_run(stage, 2), PATIENCE)
+        _demand(run["status"] == "promoted", f"the challenger was not promoted: {run['status']}")
+        seen.append(f"run {run['id']} {run['status']}")
+    with stage.step("Open tasks are pre-annotated again") as seen:
+        version = until("the new version in Label Studio", lambda: _refreshed(stage), 120)
+        seen.append(version)
+
+
+def _control(stage: Stage) -> None:
+    with stage.step("A control trains: the same updates without the new labels") as seen:
+        look: Callable[[], Any] = lambda: next((r for r in _runs(stage) if r["id"] == stage.seen["second_run"] and _done(r)), None)  # noqa: E731
+        until("the control's score", look, PATIENCE)
+        seen.append("scored on the same holdout")
+
+
+def _light_changes(stage: Stage) -> None:
+    with stage.step("Every source runs on in steady light: no alert") as seen:
+        _film(stage, stage.scenario.calm)
+        tested = until("a drift test of the source that will change", lambda: _drift_series(stage), 120)
+        time.sleep(2 * stage.settings.tick_drift)
+        alerts = stage.eyes.api("metrics/drift")["alerts"]
+        _demand(not alerts, f"an alert without a cause: {alerts}")
+        stage.seen["calm_score"] = tested[-1]["score"]
+        seen.append(f"score {tested[-1]['score']} on {stage.scenario.dimmed_source}, 0 alerts")
+    with stage.step(f"{stage.scenario.dimmed_source} loses light, and the alert is raised") as seen:
+        alert = _dim(stage)
+        stage.seen["alert"] = alert
+        seen.append(alert["message"])
+
+
+def _dim(stage: Stage) -> dict[str, Any]:
+    """The light changes for good: the camera goes on in portions, until the windows are full of it."""
+    dark = list(stage.scenario.dark)
+    portion = max(stage.settings.drift_window // 2, 1)
+    for start in range(0, len(dark), portion):
+        _film(stage, dark[start : start + portion])
+        before = len(_drift_series(stage) or [])
+        try:
+            return until("the alert", lambda: _alert(stage), 4.0 * stage.settings.tick_drift)
+        except DemoFailed:
+            _demand(len(_drift_series(stage) or []) >= before, "drift reports vanished")
+    return until("the alert", lambda: _alert(stage), 60)
+
+
+# what the director sees
+
+
+def _film(stage: Stage, frames: tuple[Frame, ...] | list[Frame]) -> list[dict[str, Any]]:
+    return stage.camera.stream(frames)
+
+
+def _pushed(stage: Stage, reason: str, wanted: int) -> dict[str, Any] | None:
+    stats: dict[str, Any] = stage.eyes.api("labeling-queue/stats")
+    there = sum(count for status, count in stats["by_reason"].get(reason, {}).items() if status != "pending")
+    return stats if there >= wanted and not stats["by_status"].get("pending") else None
+
+
+def _label(stage: Stage, limit: int | None) -> str:
+    tally = stage.annotator.label(stage.project_id, limit)
+    _add(stage.tally, tally)
+    return f"{tally.tasks} tasks: {tally.kept} boxes kept, {tally.moved} moved, {tally.deleted} deleted, {tally.added} added, {tally.skipped} tasks skipped"
+
+
+def _label_up_to(stage: Stage, wanted: int) -> int:
+    """Label in portions that cannot overshoot (a task gives one training label at most), each after the last was pulled."""
+    while (given := _settled_labels(stage)) < wanted:
+        before = len(stage.annotator.open_tasks(stage.project_id))
+        _label(stage, wanted - given)
+        _demand(len(stage.annotator.open_tasks(stage.project_id)) < before, "the open tasks ran out")
+    return given
+
+
+def _settled_labels(stage: Stage) -> int:
+    """New training labels, once Label Studio's open tasks and our queue agree."""
+
+    def agree() -> bool:
+        stats = stage.eyes.api("labeling-queue/stats")["by_status"]
+        return bool(stats.get("pushed", 0) == len(stage.annotator.open_tasks(stage.project_id)))
+
+    until("the pull of all submitted annotations", agree, 60)
+    return int(stage.eyes.api("retraining/status")["new_labels"])
+
+
+def _runs(stage: Stage) -> list[dict[str, Any]]:
+    answer = stage.eyes.api("retraining/history")
+    runs: list[dict[str, Any]] = answer["runs"] if isinstance(answer, dict) else answer
+    return runs
+
+
+def _ended_run(stage: Stage, count: int) -> dict[str, Any] | None:
+    ended = [run for run in _runs(stage) if run["status"] in ("promoted", "kept_champion", "failed", "cancelled")]
+    for run in ended:
+        _demand(run["status"] != "failed", f"training run {run['id']} failed: {run.get('error')}")
+    return max(ended, key=lambda run: int(run["id"])) if len(ended) >= count else None
+
+
+def _done(run: dict[str, Any]) -> bool:
+    control = run.get("control") or {}
+    _demand(control.get("state") != "failed", f"the control failed: {control}")
+    return control.get("state") == "done"
+
+
+def _pinned_or_idle(stage: Stage) -> str | None:
+    model = stage.eyes.api("overview")["model"]
+    return str(model["served_as"]) if model and model.get("refreshed_at") else None
+
+
+def _refreshed(stage: Stage) -> str | None:
+    version = str(stage.eyes.label_studio(f"projects/{stage.project_id}/")["model_version"])
+    tasks = stage.annotator.open_tasks(stage.project_id)
+    fresh = [task for task in tasks if any(entry["model_version"] == version for entry in task["predictions"])]
+    served = _pinned_or_idle(stage)
+    if served != version or not tasks or len(fresh) < len(tasks):
+        return None
+    stage.seen["refreshed_tasks"] = len(fresh)
+    return f"{len(fresh)} open tasks show {version}"
+
+
+def _drift_series(stage: Stage) -> list[dict[str, Any]] | None:
+    sources = stage.eyes.api("metrics/drift")["sources"]
+    mine = next((entry for entry in sources if entry["source"] == stage.scenario.dimmed_source), None)
+    series: list[dict[str, Any]] = [point for feature in mine["features"] for point in feature["series"]] if mine else []
+    return series or None
+
+
+def _alert(stage: Stage) -> dict[str, Any] | None:
+    alerts = stage.eyes.api("metrics/drift")["alerts"]
+    for alert in alerts:
+        _demand(alert["source"] == stage.scenario.dimmed_source, f"an alert on a source that did not change: {alert}")
+    return alerts[0] if alerts else None
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise DemoFailed(otherwise[:1].upper() + otherwise[1:] + ".")
+
+
+def _add(total: dict[str, Any], tally: Tally) -> None:
+    for name, value in vars(tally).items():
+        total[name] = total.get(name, 0) + value
+
+
+def _by_source(frames: tuple[Frame, ...]) -> str:
+    return ", ".join(f"{source} {count}" for source, count in scenario.counts(frames).items())
+
+
+def _reasons(stats: dict[str, Any]) -> str:
+    return ", ".join(f"{sum(by.values())} {reason}" for reason, by in sorted(stats["by_reason"].items()))
+
+
+def _close(stage: Stage, failure: str) -> int:
+    """Recompute the report from where the truth lies, show it, and say whether all of it holds."""
+    target = stage.settings.home.parent
+    with screen.status("recomputing the report from Label Studio, database, MLflow and DVC …"):
+        found = report.recompute(stage, failure)
+        report.save(found, target)
+    report.show(found, target, screen)
+    return 0 if found["ok"] else 1

@@ -1,0 +1,115 @@
+"""What the demo plays: which frames arrive when, and the settings of the small system that it plays on. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.demo.folder import classes, read
+from console.demo.images import LABELS, SOURCES, Frame, SyntheticPlant, darken
+
+COLD_FRAMES = 240
+STREAM_FRAMES = 270
+CALM_FRAMES = 60
+DARK_FRAMES = 75
+LIGHT = 0.55  # share of the light that is left after the change
+NEW_LABELS = 60  # training labels that make the retraining due
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Frames in four acts. `settings` are environment variables of the demo's own system."""
+
+    seed: int
+    labels: tuple[str, ...]
+    missing_source: str
+    missing_label: str | None
+    cold: tuple[Frame, ...]
+    stream: tuple[Frame, ...]
+    calm: tuple[Frame, ...]
+    dark: tuple[Frame, ...]
+    settings: dict[str, str]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.cold + self.stream + self.calm + self.dark
+
+    @property
+    def dimmed_source(self) -> str:
+        return self.dark[0].source
+
+
+BASE_SETTINGS = {
+    "BUDGET_PER_DAY": "85",
+    "FIRST_BATCH": "100",
+    "AUDIT_RATE": "0.42",
+    "HOLDOUT_RATE": "0.9",
+    "SETTLE_SECONDS": "3",
+    "FIRST_LABELS": "170",
+    "MIN_NEW_LABELS": str(NEW_LABELS),
+    "COOLDOWN_SECONDS": "5",
+    "TRAIN_CONTROL": "true",
+    "REPLAY": "1.0",
+    "TICK_SELECT": "6",
+    "TICK_PULL": "6",
+    "TICK_POLICY": "4",
+    "TICK_DRIFT": "6",
+    "TICK_SWEEP": "4",
+}
+
+
+def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
+    """The built-in plant: line-c and the class stain come only with the stream."""
+    rng = random.Random(seed)  # noqa: S311 - a demo's shuffle
+    missing = missing_source or SOURCES[-1]
+    missing_label = "stain"
+    plant = SyntheticPlant(seed)
+    known = [source for source in SOURCES if source != missing]
+    early_labels = [label for label in LABELS if label != missing_label]
+    cold = list(plant.stream(COLD_FRAMES, known, early_labels))
+    stream = list(plant.stream(STREAM_FRAMES, [*known, missing, missing]))
+    rng.shuffle(stream)
+    calm = list(plant.stream(CALM_FRAMES, SOURCES))
+    dark = [darken(plant.frame(known[0]), LIGHT) for _ in range(DARK_FRAMES)]
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "160", "BATCH_SIZE": "8"}
+    return Scenario(seed, LABELS, missing, missing_label, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
+
+
+def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Scenario:
+    """A YOLO-format folder: one source is held back for the stream; its classes are as they are."""
+    rng = random.Random(seed)  # noqa: S311 - a demo's shuffle
+    frames = read(data)
+    sizes = Counter(frame.source for frame in frames)
+    missing = missing_source or max(sizes)
+    _check(sizes, missing, data)
+    known = [frame for frame in frames if frame.source != missing]
+    fresh = [frame for frame in frames if frame.source == missing]
+    rng.shuffle(known)
+    dimmed = max((source for source in sizes if source != missing), key=lambda source: sizes[source])
+    cold, rest = known[:COLD_FRAMES], known[COLD_FRAMES:]
+    stream = rest[: max(STREAM_FRAMES - len(fresh), 0)] + fresh[:STREAM_FRAMES]
+    rng.shuffle(stream)
+    later = rest[STREAM_FRAMES - len(fresh) :]
+    dark = [darken(frame, LIGHT) for frame in later if frame.source == dimmed][-DARK_FRAMES:]
+    darkened = {frame.external_id.rsplit("-dark", 1)[0] for frame in dark}
+    calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
+    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "700", "WARM_UPDATES": "200", "BATCH_SIZE": "8"}
+    labels = tuple(classes(data))
+    return Scenario(seed, labels, missing, None, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
+
+
+def counts(frames: Sequence[Frame]) -> dict[str, int]:
+    """Frames by source."""
+    return dict(sorted(Counter(frame.source for frame in frames).items()))
+
+
+def _check(sizes: Counter[str], missing: str, data: Path) -> None:
+    if missing not in sizes:
+        raise ValueError(f"There is no source {missing!r} in {data}; take one of {', '.join(sorted(sizes))}.")
+    if len(sizes) < 2:
+        raise ValueError(f"{data} has one source only; the demo holds one back. Put images into sub-folders named after their sources.")
+    if sizes.total() < COLD_FRAMES + 200:
+        raise ValueError(f"{data} has {sizes.total()} labelled images; the demo needs {COLD_FRAMES + 200}.")

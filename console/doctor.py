@@ -1,0 +1,157 @@
+"""`labelwheel doctor`: look at every part that the wheel needs, and name each fault with its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import requests
+from redis.exceptions import RedisError
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, joinedload
+
+from labelwheel.database import Database, get_database
+from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, TrainingRun, utcnow
+from labelwheel.errors import LabelStudioError, LabelwheelError
+from labelwheel.image_url import image_url
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.labelstudio.inspection import Fault, inspect_setup
+from labelwheel.project import current_project
+from labelwheel.serving import load, newest_deployment
+from labelwheel.settings import Settings
+
+CURE_UP = "Start it with `labelwheel up`; its log is in {logs}."
+HINT_SECONDS = 120
+
+
+def examine(settings: Settings) -> list[Fault]:
+    """All faults found, most basic first; empty when all is well. Nothing is changed."""
+    faults = [*_database(settings)]
+    if faults:
+        return faults  # without a database nothing else can be judged
+    faults += [*_queue(settings), *_servers(settings)]
+    database = get_database(settings.database_url)
+    try:
+        with database.read() as session:
+            project = current_project(session, settings)
+    except LabelwheelError as error:
+        return [*faults, Fault("not_connected", error.message, error.cure)]
+    return [*faults, *_label_studio(settings, database, project), *_model(settings, database, project), *_work(database, project)]
+
+
+def _database(settings: Settings) -> Iterator[Fault]:
+    try:
+        with get_database(settings.database_url).read() as session:
+            session.execute(text("SELECT 1 FROM project"))
+    except SQLAlchemyError as error:
+        message = f"The database cannot be used ({type(error).__name__})."
+        yield Fault("database", message, "Run `labelwheel migrate`, and check LABELWHEEL_DATABASE_URL and LABELWHEEL_HOME.")
+
+
+def _queue(settings: Settings) -> Iterator[Fault]:
+    from rq import Worker
+
+    from labelwheel.queue import QUEUES, connect
+
+    try:
+        workers = Worker.all(connection=connect(settings.redis_url))
+    except RedisError as error:
+        yield Fault("queue_unreachable", f"The job queue does not answer ({type(error).__name__}).", CURE_UP.format(logs=settings.log_dir))
+        return
+    served = {name for worker in workers for name in worker.queue_names()}
+    for name in QUEUES:
+        if name not in served:
+            yield Fault("no_worker", f"No worker serves the queue {name!r}.", f"Start one: `labelwheel worker {name}`.")
+
+
+def _servers(settings: Settings) -> Iterator[Fault]:
+    for name, url in (("ml_backend", settings.ml_backend_url), ("console", settings.console_url)):
+        try:
+            requests.get(f"{url}/health", timeout=5).raise_for_status()
+        except requests.RequestException as error:
+            yield Fault(f"{name}_down", f"{name} does not answer at {url} ({type(error).__name__}).", CURE_UP.format(logs=settings.log_dir))
+
+
+def _label_studio(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
+    from console.connect import wanted_setup
+
+    token = settings.label_studio_token.get_secret_value()
+    client = LabelStudio(settings.label_studio_url, token, public_url=settings.label_studio_public_url)
+    try:
+        client.me()
+    except LabelStudioError as error:
+        yield Fault(error.code, error.message, error.cure)
+        return
+    yield from inspect_setup(client, project.ls_project_id, wanted_setup(settings))
+    yield from _shown(settings, database, project, client)
+    yield from _visible(settings, database, project, client)
+
+
+def _shown(settings: Settings, database: Database, project: Project, client: LabelStudio) -> Iterator[Fault]:
+    """Pre-annotations that an annotator will not see, and why."""
+    with database.read() as session:
+        deployment = newest_deployment(session, project.id)
+    if deployment is None:
+        return
+    task = next(client.open_tasks(project.ls_project_id, page_size=1), None)
+    versions = [entry["model_version"] for entry in task["predictions"]] if task else []
+    if task and deployment.served_as not in versions:
+        message = f"Open task {task['id']} has no prediction of the deployed {deployment.served_as}, so the annotator sees none."
+        yield Fault("predictions_not_shown", message, "The refresh does that within a minute; if it does not, look into worker-fast's log.")
+
+
+def _visible(settings: Settings, database: Database, project: Project, client: LabelStudio) -> Iterator[Fault]:
+    """An image as the annotator's browser would fetch it."""
+    with database.read() as session:
+        query = select(LsTask).where(LsTask.project_id == project.id).order_by(LsTask.id.desc()).limit(1)
+        newest = session.scalar(query.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image)))
+    if newest is None:
+        return
+    url = image_url(newest.queue_item.image.uri, settings)
+    status = client.fetch_status(url) if url.startswith("/") else _status(url)
+    if status != 200:
+        message = f"The image of task {newest.ls_task_id} is answered {status or 'not at all'} where the browser asks for it."
+        cure = "Run `labelwheel connect` (it adds the local storage), or set LABELWHEEL_IMAGE_URLS=signed and LABELWHEEL_ML_BACKEND_PUBLIC_URL."
+        yield Fault("image_not_visible", message, cure)
+
+
+def _status(url: str) -> int:
+    try:
+        return requests.head(url, timeout=5).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _model(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
+    with database.read() as session:
+        deployment = newest_deployment(session, project.id)
+    if deployment is None:
+        message = "No model is deployed: annotators see no pre-annotations yet."
+        yield Fault("no_model", message, "Label the first batch (`labelwheel conditions` says how much is missing).")
+        return
+    try:
+        load(deployment, settings)
+    except LabelwheelError as error:
+        yield Fault("model_broken", error.message, error.cure)
+
+
+def _work(database: Database, project: Project) -> Iterator[Fault]:
+    with database.read() as session:
+        yield from (fault for look in LOOKS if (fault := look(session, project)))
+
+
+def _old_hints(session: Session, project: Project) -> Fault | None:
+    oldest = session.scalar(select(func.min(Hint.received_at)).where(Hint.project_id == project.id, Hint.handled_at.is_(None)))
+    if oldest is None or (utcnow() - oldest).total_seconds() < HINT_SECONDS:
+        return None
+    return Fault("pull_behind", f"Webhooks since {oldest:%H:%M:%S} UTC wait for a pull.", "Look into the log of worker-fast.")
+
+
+def _failed_run(session: Session, project: Project) -> Fault | None:
+    run = session.scalar(select(TrainingRun).where(TrainingRun.project_id == project.id).order_by(TrainingRun.id.desc()).limit(1))
+    if run is None or run.status != "failed":
+        return None
+    return Fault("training_failed", f"Training run {run.id} failed: {run.error}", "Mend the cause, then `labelwheel retrain`.")
+
+
+LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _failed_run)

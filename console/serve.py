@@ -1,0 +1,82 @@
+"""The programs that `up`, systemd or a container starts: two web servers, the workers, the scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from flask import Flask
+
+from labelwheel.log import configure_logging
+from labelwheel.settings import Settings
+
+WORKER_TTL = 30  # seconds; the default blocks a worker for minutes before it looks after jobs of a dead one
+
+
+def serve_ml_backend(settings: Settings) -> None:
+    """Label Studio's and the cameras' door, until SIGTERM."""
+    from ml_backend.app import create_app
+
+    _serve(settings, "ml-backend", create_app(settings), settings.ml_backend_port, settings.ml_backend_threads)
+
+
+def serve_console(settings: Settings) -> None:
+    """The pages and the REST API, until SIGTERM."""
+    from console.web import create_app
+
+    _serve(settings, "console", create_app(settings), settings.console_port, 4)
+
+
+def run_worker(settings: Settings, queue_name: str) -> None:
+    """Work one queue, until SIGTERM; a job under way is finished first."""
+    from rq import Worker
+    from rq.serializers import JSONSerializer
+
+    from labelwheel.queue import get_queue
+
+    configure_logging(settings, f"worker-{queue_name}")
+    if queue_name == "training":
+        os.nice(settings.train_nice)  # webhooks and Label Studio's one-second health check come first
+    bell = get_queue(queue_name)
+    worker = Worker([bell], connection=bell.connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL, maintenance_interval=15)
+    worker.work(logging_level="WARNING")
+
+
+def run_scheduler(settings: Settings) -> None:
+    """Fire ticks until SIGTERM."""
+    from labelwheel import schedule
+    from labelwheel.database import get_database
+
+    configure_logging(settings, "scheduler")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    schedule.run(get_database(settings.database_url), settings, stopping.is_set, stopping.wait)
+
+
+def _serve(settings: Settings, name: str, app: Flask, port: int, threads: int) -> None:
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            options: dict[str, Any] = {
+                "bind": f"{settings.bind}:{port}",
+                "worker_class": "gthread",
+                "threads": threads,
+                "workers": 1,
+                "timeout": 120,
+                "graceful_timeout": 8,
+                "control_socket_disable": True,
+            }
+            for key, value in options.items():
+                if key in self.cfg.settings:
+                    self.cfg.set(key, value)
+
+        def load(self) -> Flask:
+            configure_logging(settings, name)
+            return app
+
+    configure_logging(settings, name)
+    Server().run()

@@ -1,0 +1,42 @@
+"""The table of settings: for `labelwheel settings` and for `docs/settings.md`, which is generated from it."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from labelwheel.settings import PREFIX, Settings
+
+
+def rows(settings: Settings) -> list[dict[str, str]]:
+    """One row for each setting: name, value (secrets hidden), meaning."""
+    return [
+        {"setting": PREFIX + name.upper(), "value": _shown(getattr(settings, name)), "meaning": field.description or ""}
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def markdown() -> str:
+    """The documented table, with defaults."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables, or lines in `.env`. Secrets are generated on the first start into `var/secrets.env` (mode 0600).",
+        "This page is generated: `make docs`.",
+        "",
+        "| setting | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |" for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "set" if value.get_secret_value() else "not set"
+    return str(value)
+
+
+def _default(value: object) -> str:
+    return "" if isinstance(value, SecretStr) or value in ("", None) else f"`{value}`"

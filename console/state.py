@@ -1,0 +1,35 @@
+"""What a process of the console holds: settings and database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import current_app
+from sqlalchemy.orm import Session
+
+from labelwheel.database import Database
+from labelwheel.database.tables import Project
+from labelwheel.project import current_project
+from labelwheel.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One per app; nothing is connected before it is asked for."""
+
+    settings: Settings
+    database: Database
+
+    @contextmanager
+    def project(self) -> Iterator[tuple[Session, Project]]:
+        """A read session and the connected project; NotFoundError when there is none yet."""
+        with self.database.read() as session:
+            yield session, current_project(session, self.settings)
+
+
+def state() -> State:
+    """The app's state."""
+    found: State = current_app.extensions["labelwheel"]
+    return found
