@@ -44,8 +44,8 @@ def start(
     A supervisord that survived an earlier `up` is adopted. `on_progress(name, state)` hears "starting", "well" and "failed".
     Raises AlreadyRunning when another `up` holds this home, StartError when a program does not come up (then nothing is left running).
     """
+    prepare_folders(settings)
     configured = load_settings(generate_secrets(settings).home, live=False)
-    prepare_folders(configured)
     with lock.hold(configured), _signals(_interrupt):
         _run(Engine(configured), plan, nullcontext(on_progress) if on_progress else show.progress(), on_ready, detach)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydantic import SecretStr
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -51,7 +52,9 @@ class Progress:
 
 def addresses(settings: Settings) -> None:
     """One table: where everything is and how to log in."""
-    table = Table("", "address", "user", "password", title="Labelwheel runs; Ctrl-C or `labelwheel down` stops it", title_style="bold")
+    table = Table(title="Labelwheel runs; `labelwheel down` stops it", title_style="bold", box=box.SIMPLE, title_justify="left")
+    for heading in ("", "address", "user", "password"):
+        table.add_column(heading, no_wrap=heading == "address", overflow="fold")
     console, label_studio = settings.console_password, settings.label_studio_password
     embedded = settings.label_studio_url == f"http://127.0.0.1:{settings.label_studio_port}"  # else the login is not ours to know
     login = (settings.label_studio_username, _password(settings, label_studio)) if embedded else ("", "")
@@ -63,4 +66,4 @@ def addresses(settings: Settings) -> None:
 
 def _password(settings: Settings, password: SecretStr) -> str:
     # standard output may be a file, and a file is a log
-    return password.get_secret_value() if TERMINAL.is_terminal else f"in {settings.secrets_file}"
+    return password.get_secret_value() if TERMINAL.is_terminal else f"in {settings.secrets_file.name}"

@@ -130,6 +130,14 @@ def test_from_start_to_stop(wheel: Wheel) -> None:
     assert not list(settings.socket_dir.glob("*.sock"))
 
 
+def test_ctrl_c_in_the_middle_of_a_start_leaves_nothing(wheel: Wheel) -> None:
+    process = wheel.up("--with", "broken")
+    until(lambda: wheel.pids().get("console"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+    assert wheel.left_over() == []
+
+
 def test_down_ends_an_attached_up(wheel: Wheel) -> None:
     process = wheel.up_and_ready()
     up.stop(wheel.settings)
