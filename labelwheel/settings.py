@@ -164,8 +164,13 @@ class Settings(BaseSettings):
         return self.home / "logs"
 
     @property
+    def media_dir(self) -> Path:
+        """All that Label Studio may read of our disk: never the database, models or secrets."""
+        return self.home / "media"
+
+    @property
     def images_dir(self) -> Path:
-        return self.home / "images"
+        return self.media_dir / "images"
 
     @property
     def secrets_file(self) -> Path:

@@ -72,7 +72,8 @@ def _uploaded() -> bytes:
         raise InputError(
             "There is no file `image` in the request.", "Send multipart/form-data with the image's bytes in the file field `image`."
         )
-    return file.read()
+    data: bytes = file.read()
+    return data
 
 
 def _capture(here: State, project: Project, arrival: Arrival, data: bytes, pixels: Any) -> tuple[Capture, bool]:
