@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -104,6 +105,9 @@ class Engine:
         orphans.end(self.settings.home)
         for name in ("supervisor.sock", "valkey.sock"):
             (self.settings.socket_dir / name).unlink(missing_ok=True)
+        if self.settings.socket_dir != self.settings.run_dir:
+            with suppress(OSError):  # never made, or something else lies in it
+                self.settings.socket_dir.rmdir()
 
     def _stop_seconds(self) -> list[int]:
         return [config["stopwaitsecs"] for config in self._call("getAllConfigInfo")]

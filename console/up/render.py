@@ -22,6 +22,7 @@ _SERVER = """\
 nodaemon = true
 silent = true
 umask = 077
+nocleanup = true
 logfile = logs/supervisord.log
 logfile_maxbytes = 10MB
 logfile_backups = 3
@@ -41,6 +42,7 @@ environment = LABELWHEEL_PROGRAM="{guardian}"
 priority = -1
 autorestart = true
 startretries = 1000000
+stdout_logfile = NONE
 stderr_logfile = logs/{guardian}.log
 """
 _PROGRAM = """
