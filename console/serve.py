@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from importlib import import_module
 from typing import Any
 
 from flask import Flask
@@ -12,6 +13,7 @@ from flask import Flask
 from labelwheel.log import configure_logging
 from labelwheel.settings import Settings
 
+PRELOAD = {"fast": ("sync.select", "sync.push", "sync.pull", "sync.refresh", "label_studio_sdk.base_client", "retrain.jobs", "drift.jobs")}
 WORKER_TTL = 30  # seconds; the default blocks a worker for minutes before it looks after jobs of a dead one
 
 
@@ -39,9 +41,16 @@ def run_worker(settings: Settings, queue_name: str) -> None:
     configure_logging(settings, f"worker-{queue_name}")
     if queue_name == "training":
         os.nice(settings.train_nice)  # webhooks and Label Studio's one-second health check come first
+    _preload(queue_name)
     bell = get_queue(queue_name)
     worker = Worker([bell], connection=bell.connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL, maintenance_interval=15)
     worker.work(logging_level="WARNING")
+
+
+def _preload(queue_name: str) -> None:
+    """Import what every job needs before RQ forks: a forked job then starts in milliseconds instead of a second."""
+    for name in PRELOAD.get(queue_name, ()):
+        import_module(name)
 
 
 def run_scheduler(settings: Settings) -> None:

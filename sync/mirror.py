@@ -66,7 +66,7 @@ def write_labels(session: Session, project_id: int, image: Image, labels: Sequen
 def _mirror_annotations(session: Session, project_id: int, key: str, task: dict[str, Any]) -> None:
     annotations = task.get("annotations") or []
     insert_absent(session, AnnotationRevision, [_revision_row(project_id, key, task, annotation) for annotation in annotations])
-    there = [str(annotation["unique_id"]) for annotation in annotations]
+    there = [_identity(annotation) for annotation in annotations]
     session.execute(_standing(project_id, key).where(AnnotationRevision.unique_id.not_in(there)).values(deleted_at=utcnow()))
 
 
@@ -78,7 +78,7 @@ def _standing(project_id: int, key: str) -> Update:
 def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
     return {
         "project_id": project_id,
-        "unique_id": str(annotation["unique_id"]),
+        "unique_id": _identity(annotation),
         "updated_at": datetime.fromisoformat(annotation["updated_at"]),
         "key": key,
         "ls_annotation_id": int(annotation["id"]),
@@ -88,6 +88,11 @@ def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: d
         "body": {name: value for name, value in annotation.items() if name != "project"},
         "seen_at": utcnow(),
     }
+
+
+def _identity(annotation: dict[str, Any]) -> str:
+    """Which annotation it is. Task lists leave Label Studio's own `unique_id` out, and ids are reused: the moment of creation tells them apart."""
+    return f"{annotation['id']}@{annotation['created_at']}"
 
 
 def _annotator(annotation: dict[str, Any]) -> str:

@@ -252,7 +252,7 @@ class AnnotationRevision(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    unique_id: Mapped[str] = mapped_column(String(64))
+    unique_id: Mapped[str] = mapped_column(String(64))  # "<Label Studio's id>@<created_at>": see sync.mirror
     updated_at: Mapped[datetime]
     key: Mapped[str] = mapped_column(String(100))  # our task key
     ls_annotation_id: Mapped[int]

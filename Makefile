@@ -1,0 +1,68 @@
+# Two commands are enough: `make demo` and `make test`. Each installs what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LS_VENV := .venv-label-studio
+LABEL_STUDIO := label-studio==1.23.2
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install label-studio up down demo test test-fast lint fix prove bench docs clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed $(LS_VENV)/.installed  ## Build .venv and Label Studio's own environment
+
+label-studio: $(LS_VENV)/.installed  ## Build Label Studio's environment only
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Labelwheel needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
+	@echo "Installing Labelwheel into $(VENV): about 3 GB, some minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+# Label Studio pins older redis and rq than ours, so it lives alone.
+$(LS_VENV)/.installed:
+	@echo "Installing Label Studio into $(LS_VENV): about 1 GB"
+	$(PYTHON) -m venv $(LS_VENV)
+	$(LS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(LABEL_STUDIO)
+	@touch $@
+
+up: install  ## Start everything on this machine (Ctrl-C stops it)
+	@$(BIN)/labelwheel up
+
+down: install  ## Stop what `up` left running
+	@$(BIN)/labelwheel down
+
+demo: install  ## Turn the wheel once for real (DATA=folder, SEED=n, KEEP=1)
+	@$(BIN)/labelwheel demo $(if $(DATA),--data "$(DATA)") $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
+
+test: install lint  ## Lint and run all tests: unit, integration, acceptance
+	$(PYTEST) tests/unit tests/integration tests/acceptance
+
+test-fast: $(VENV)/.installed  ## Unit tests only: seconds
+	$(PYTEST) tests/unit
+
+lint: $(VENV)/.installed  ## Ruff, strict types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.installed  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+prove: install  ## The long proofs at full counts; JSON under var/prove
+	LABELWHEEL_PROVE=1 $(PYTEST) tests/unit tests/integration tests/acceptance -m prove
+
+bench: install  ## Benchmarks; JSON under var/bench
+	$(PYTEST) tests/benchmarks -s
+
+docs: $(VENV)/.installed  ## Generate docs/settings.md and docs/commands.md
+	$(BIN)/python -m console.reference docs
+
+clean:  ## Remove environments and caches; var/ stays
+	rm -rf $(VENV) $(LS_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
