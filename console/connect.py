@@ -27,8 +27,9 @@ def connect(settings: Settings) -> ProjectRow:
         settings.images_dir.mkdir(parents=True, exist_ok=True)
         provision.ensure_storage(client, project.id, settings.images_dir)
     password, secret = settings.ml_backend_password.get_secret_value(), settings.webhook_secret.get_secret_value()
-    provision.ensure_backend(client, project.id, settings.ml_backend_url, settings.ml_backend_user, password)
+    # The webhook first: with one at that address Label Studio adds no unauthenticated one of its own beside the backend.
     provision.ensure_webhook(client, project.id, webhook_url(settings), provision.WEBHOOK_HEADER, secret)
+    provision.ensure_backend(client, project.id, settings.ml_backend_url, settings.ml_backend_user, password)
     provision.ensure_view(client, project.id)
     _pin_version(settings, client, row)
     return row
@@ -86,4 +87,5 @@ def _pin_version(settings: Settings, client: LabelStudio, row: ProjectRow) -> No
     """Show the deployed version's pre-annotations, or none: with the backend's title pinned Label Studio shows nothing while we are down."""
     with get_database(settings.database_url).read() as session:
         deployment = newest_deployment(session, row.id)
-    client.set_model_version(row.ls_project_id, deployment.served_as if deployment else "")
+    if deployment is None or deployment.refreshed_at:  # else the refresh pins it, when the open tasks are ready
+        client.set_model_version(row.ls_project_id, deployment.served_as if deployment else "")
