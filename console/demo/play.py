@@ -55,7 +55,7 @@ class Stage:
     project_id: int
     began: float
     steps: list[Step] = field(default_factory=list)
-    tally: dict[str, Any] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     seen: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -262,8 +262,9 @@ def _pushed(stage: Stage, reason: str, wanted: int) -> dict[str, Any] | None:
 
 def _label(stage: Stage, limit: int | None) -> str:
     tally = stage.annotator.label(stage.project_id, limit)
-    _add(stage.tally, tally)
-    return f"{tally.tasks} tasks: {tally.kept} boxes kept, {tally.moved} moved, {tally.deleted} deleted, {tally.added} added, {tally.skipped} tasks skipped"
+    stage.tally += tally
+    boxes = f"{tally.kept} boxes kept, {tally.moved} moved, {tally.relabelled} relabelled, {tally.deleted} deleted, {tally.added} added"
+    return f"{tally.tasks} tasks, {tally.skipped} skipped: {boxes}"
 
 
 def _label_up_to(stage: Stage, wanted: int) -> int:
@@ -338,11 +339,6 @@ def _alert(stage: Stage) -> dict[str, Any] | None:
 def _demand(holds: bool, otherwise: str) -> None:
     if not holds:
         raise DemoFailed(otherwise[:1].upper() + otherwise[1:] + ".")
-
-
-def _add(total: dict[str, Any], tally: Tally) -> None:
-    for name, value in vars(tally).items():
-        total[name] = total.get(name, 0) + value
 
 
 def _by_source(frames: tuple[Frame, ...]) -> str:

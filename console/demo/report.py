@@ -48,7 +48,7 @@ def recompute(stage: Stage, failure: str) -> dict[str, Any]:
         "missing_label": stage.scenario.missing_label,
         "labels": list(stage.scenario.labels),
         "frames": {act: scenario.counts(getattr(stage.scenario, act)) for act in ("cold", "stream", "calm", "dark")},
-        "scripted_annotator": stage.tally,
+        "scripted_annotator": asdict(stage.tally),
         "steps": [asdict(step) for step in stage.steps],
         "failure": failure,
     }
