@@ -106,7 +106,7 @@ def retry_later(response: Response) -> Response:
     """429 says when to come back."""
     if response.status_code == 429:
         response.headers["Retry-After"] = "60"
-    if response.status_code == 401:
+    if response.status_code == 401 and is_api():
         response.headers["WWW-Authenticate"] = 'Bearer realm="labelwheel"'
     return response
 

@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["labelwheel"] = State(settings, get_database(settings.database_url))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.add_template_filter(moment)
+    app.add_template_filter(zip)
     Bootstrap5(app)
     auth.protect(app, settings)
     failures.handle(app)
