@@ -70,7 +70,7 @@ def _tool_mark(picture: Picture, rng: np.random.Generator) -> None:
     start = rng.uniform((0, 0), (WIDTH, HEIGHT))
     angle, length = rng.uniform(0, np.pi), rng.uniform(20, 60)
     mask = _polyline(np.array([start, start + length * np.array([np.cos(angle), np.sin(angle)])]), 1)
-    _blend(picture, cv2.GaussianBlur(mask, (3, 3), 0.8) * rng.uniform(0.12, 0.28), rng.choice([0.1, 0.95]))
+    _blend(picture, cv2.GaussianBlur(mask, (3, 3), 0.8) * rng.uniform(0.12, 0.32), rng.choice([0.1, 0.95]))
 
 
 def _hole(picture: Picture, rng: np.random.Generator) -> None:
@@ -99,7 +99,7 @@ def scratch(picture: Picture, rng: np.random.Generator, center: tuple[float, flo
     steps = np.linspace(-0.5, 0.5, 24)[:, None]
     points = np.array(center) + steps * length * along + (0.25 - steps**2) * rng.uniform(-14, 14) * across
     core = _as_mask(cv2.GaussianBlur(_polyline(points, int(rng.integers(1, 3))), (3, 3), 0.6))
-    strength = rng.uniform(0.55, 0.95)
+    strength = rng.uniform(0.45, 0.9)
     _blend(picture, np.roll(core, (1, 1), axis=(0, 1)) * 0.6 * strength, 0.08)
     _blend(picture, core * strength, 1.0)
     return core
@@ -111,7 +111,7 @@ def dent(picture: Picture, rng: np.random.Generator, center: tuple[float, float]
     dx, dy = (XX - center[0]) / rx, (YY - center[1]) / ry
     bowl = np.exp(-((dx**2 + dy**2) ** 2) * 1.2)
     slope = (dx + dy) * bowl
-    picture += (slope * rng.uniform(0.26, 0.44) - bowl * 0.05)[..., None]
+    picture += (slope * rng.uniform(0.17, 0.4) - bowl * 0.04)[..., None]
     return _as_mask(bowl)
 
 
@@ -122,7 +122,7 @@ def stain(picture: Picture, rng: np.random.Generator, center: tuple[float, float
     film: Picture = _as_mask(0.5 + 0.5 * np.tanh(level * 8))
     film[reach > 1.8] = 0  # no islands far from the splash
     rim = film * np.exp(-((level / 0.16) ** 2))
-    strength = float(rng.uniform(0.45, 0.8))
+    strength = float(rng.uniform(0.35, 0.8))
     picture *= 1 - strength * film[..., None] * np.array([0.72, 0.48, 0.2], np.float32)
     picture *= 1 - 0.45 * strength * rim[..., None]
     return film
@@ -137,7 +137,7 @@ def crack(picture: Picture, rng: np.random.Generator, center: tuple[float, float
         turn = angle + rng.uniform(0.5, 1.1) * rng.choice([-1, 1])
         mask = np.maximum(mask, _polyline(_jagged(rng, spine[knot], turn, length * rng.uniform(0.2, 0.4)), 1))
     _blend(picture, np.roll(mask, (1, 1), axis=(0, 1)) * 0.25, 0.95)
-    _blend(picture, mask * rng.uniform(0.75, 0.95), 0.03)
+    _blend(picture, mask * rng.uniform(0.4, 0.92), 0.03)
     return mask
 
 

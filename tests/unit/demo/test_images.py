@@ -58,7 +58,7 @@ def test_the_box_is_as_large_as_what_the_painter_changed(label: str) -> None:
         before = np.full((HEIGHT, WIDTH, 3), 0.55, np.float32)
         after = before.copy()
         mask = PAINTERS[label](after, np.random.default_rng(seed), (128.0, 96.0))
-        changed = (np.abs(after - before).max(axis=2) > 0.08).astype(np.uint8)
+        changed = (np.abs(after - before).max(axis=2) > 0.05).astype(np.uint8)
         box, seen = cv2.boundingRect((mask > VISIBLE).astype(np.uint8)), cv2.boundingRect(changed)
         edges = [(x, y, x + width, y + height) for x, y, width, height in (box, seen)]
         assert np.abs(np.subtract(*edges)).max() <= 6, (seed, edges)
