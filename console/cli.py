@@ -177,9 +177,8 @@ def conditions(as_json: AsJson = False) -> None:
 @app.command()
 def retrain() -> None:
     """Start a retraining now, whatever the policy says. Only one runs at a time."""
-    from retrain.trigger import trigger
-
     from labelwheel.database import get_database
+    from retrain.trigger import trigger
 
     project_id = _with_project(lambda _session, project, _settings: project.id)
     run = trigger(get_database(), get_settings(), project_id, "manual")

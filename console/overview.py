@@ -113,7 +113,11 @@ def _newest_runs(session: Session, project_id: int) -> list[TrainingRun]:
 
 def _project(project: Project, settings: Settings) -> dict[str, Any]:
     address = settings.label_studio_public_url
-    return {"title": project.title, "label_studio_url": f"{address}/projects/{project.ls_project_id}/data" if address else None}
+    return {
+        "title": project.title,
+        "ls_project_id": project.ls_project_id,
+        "label_studio_url": f"{address}/projects/{project.ls_project_id}/data" if address else None,
+    }
 
 
 def _run(run: TrainingRun) -> dict[str, Any]:

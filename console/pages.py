@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_login import current_user, logout_user
 from flask_wtf import FlaskForm
-from retrain.trigger import trigger
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField, SubmitField
 from wtforms.validators import InputRequired, Length
@@ -16,6 +15,7 @@ from console.overview import overview
 from console.state import state
 from labelwheel.database.tables import QUEUE_STATUSES
 from labelwheel.errors import ConflictError, NotFoundError
+from retrain.trigger import trigger
 
 blueprint = Blueprint("pages", __name__)
 

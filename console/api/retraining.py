@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import Blueprint, url_for
 from pydantic import Field
-from retrain.trigger import trigger
 
 from console.api.query import Query, read
 from console.state import state
 from retrain import status as retraining
+from retrain.trigger import trigger
 
 blueprint = Blueprint("retraining", __name__, url_prefix="/api/retraining")
 

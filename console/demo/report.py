@@ -20,7 +20,19 @@ from sqlalchemy.orm import Session
 from console.demo import picture, scenario
 from labelwheel.database import get_database
 from labelwheel.database.tables import (
-    Alert, AnnotationRevision, Capture, Dataset, DatasetItem, Decision, Deployment, DriftReport, Label, LsTask, ModelVersion, QueueItem, TrainingRun,
+    Alert,
+    AnnotationRevision,
+    Capture,
+    Dataset,
+    DatasetItem,
+    Decision,
+    Deployment,
+    DriftReport,
+    Label,
+    LsTask,
+    ModelVersion,
+    QueueItem,
+    TrainingRun,
 )  # fmt: skip
 from labelwheel.serving import model_path
 from labelwheel.settings import Settings
@@ -220,7 +232,7 @@ def _checks(stage: Stage, found: dict[str, Any]) -> list[Check]:
     checks += [
         Check(
             "open tasks show the new version",
-            0 < studio["open_with_current_version"],
+            studio["open_with_current_version"] > 0,
             f"{studio['open_with_current_version']} of {studio['open']}",
         ),
         Check(
