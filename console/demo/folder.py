@@ -29,8 +29,8 @@ HOTKEYS = 9
 
 LABEL_CONFIG = """\
 <View>
-  <!-- Edit the labels to fit your defects. Tasks bring image, source and reason (why you are asked). -->
-  <Header value="Source: $source. Asked because: $reason" size="6"/>
+  <!-- Edit the labels to fit your defects. The header may name any key of a task but `source`, which Label Studio shadows. -->
+  <Header value="$external_id · asked because: $reason" style="font-size: 14px; font-weight: normal; margin: 0 0 8px"/>
   <Image name="image" value="$image" zoom="true" zoomControl="true" rotateControl="true"/>
   <RectangleLabels name="label" toName="image" strokeWidth="2">
 {labels}
