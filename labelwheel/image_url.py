@@ -34,16 +34,23 @@ def uri_of_token(token: str, settings: Settings) -> str:
 
 def uri_of_url(url: str, settings: Settings) -> str | None:
     """The stored image that a task's address leads to, or None when it is not one that we wrote."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     if parts.path.endswith(LOCAL_FILES):
-        path = PurePosixPath(parse_qs(parts.query).get("d", [""])[0])
-        return str(path.relative_to(settings.images_dir.name)) if path.parts[:1] == (settings.images_dir.name,) else None
+        return _below_images(PurePosixPath(parse_qs(parts.query).get("d", [""])[0]), settings)
     if "/images/" in parts.path:
         try:
             return uri_of_token(parts.path.rsplit("/", 1)[1], settings)
         except NotFoundError:
             return None
     return None
+
+
+def _below_images(path: PurePosixPath, settings: Settings) -> str | None:
+    folder, *names = path.parts or ("",)
+    return "/".join(names) if folder == settings.images_dir.name and names and ".." not in names else None
 
 
 def _signer(settings: Settings) -> URLSafeTimedSerializer:

@@ -19,7 +19,7 @@ def configure_logging(settings: Settings, program: str) -> None:
     secrets = tuple(sorted(settings.secret_values, key=len, reverse=True))
 
     def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {key: _masked(value, secrets) for key, value in event.items()}
+        return {_masked(key, secrets): _masked(value, secrets) for key, value in event.items()}
 
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -37,7 +37,7 @@ def configure_logging(settings: Settings, program: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, mask, structlog.processors.JSONRenderer(default=str)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, mask, structlog.processors.JSONRenderer()],
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
@@ -47,12 +47,14 @@ def configure_logging(settings: Settings, program: str) -> None:
 
 
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
+    """The value as JSON can hold it, with every secret masked; an object becomes its text first, for a secret may be in it."""
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, dict):
-        return {key: _masked(item, secrets) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+        return {_masked(str(key), secrets): _masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [_masked(item, secrets) for item in value]
-    return value
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from labelwheel.errors import SettingsError
 
 PREFIX = "LABELWHEEL_"
 LONGEST_SOCKET_DIR = 72  # sun_path holds 104 to 108 bytes, and supervisord first binds its name with a pid appended
+PLAIN = re.compile(r"[^\s'\"#]*")
 GENERATED_SECRETS = {
     "LABEL_STUDIO_PASSWORD": 18,
     "ML_BACKEND_PASSWORD": 24,
@@ -237,7 +239,14 @@ def remember_secrets(settings: Settings, values: dict[str, str]) -> None:
 
 def write_private(path: Path, values: dict[str, str]) -> None:
     """Write an env file with mode 0600 so that no reader ever sees half of it."""
-    write_private_text(path, "".join(f"{key}={value}\n" for key, value in values.items()))
+    write_private_text(path, "".join(f"{key}={_quoted(value)}\n" for key, value in values.items()))
+
+
+def _quoted(value: str) -> str:
+    # A password that a person chose may hold what a bare value loses: blanks at its ends, or all after " #".
+    if PLAIN.fullmatch(value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def write_private_text(path: Path, text: str) -> None:

@@ -36,10 +36,14 @@ class ImageStore:
 
 def _write_durably(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft = Path(stream.name)
-    draft.chmod(0o644)  # Label Studio may run as another user of this disk
-    draft.replace(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        draft.chmod(0o644)  # Label Studio may run as another user of this disk
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)  # a full disk would fill up with drafts
