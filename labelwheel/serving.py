@@ -63,10 +63,8 @@ class Champion:
         """The served model, at most `LOOK_SECONDS` old; None while there is none. Raises ModelError for a broken file."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return self._served
-        if self._served is not None and not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=self._served is None):
             return self._served  # another request is loading the successor: keep answering with the old one
-        if self._served is None:
-            self._lock.acquire()
         try:
             return self._follow()
         finally:
