@@ -46,8 +46,8 @@ def webhook() -> tuple[dict[str, Any], int]:
 def task_ids(body: dict[str, Any]) -> list[int]:
     """Label Studio's ids of the tasks that a webhook is about; deletions of annotations name none."""
     found = [body.get("task"), *_many(body.get("task")), *_many(body.get("tasks"))]
-    ids = {entry.get("id") for entry in found if isinstance(entry, dict)}
-    return sorted(value for value in ids if isinstance(value, int))
+    ids = [entry.get("id") for entry in found if isinstance(entry, dict)]
+    return sorted({value for value in ids if isinstance(value, int)})
 
 
 def _many(value: Any) -> list[Any]:

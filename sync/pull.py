@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -55,15 +56,18 @@ def _pull_changes(database: Database, client: LabelStudio, project: Project) -> 
 
 
 def _sweep_deleted(database: Database, client: LabelStudio, project: Project) -> None:
-    """Deleted tasks show up in no change list: compare ids. Ids are reused, so a pushed key with a wrong id is looked up anew."""
+    """Deleted tasks show up in no change list: compare ids, and look a task of ours up by key where its id is gone or not its alone."""
     with database.read() as session:
         query = select(LsTask).join(QueueItem).where(LsTask.project_id == project.id, QueueItem.status != "expired")
-        ours = {row.ls_task_id: row.key for row in session.scalars(query)}
-    missing = sorted(set(ours) - client.task_ids(project.ls_project_id)) if ours else []
-    if not missing:
+        ours = list(session.scalars(query))
+    # Label Studio gives the id of a deleted newest task to the next one: that id is there, and yet one of the two tasks is not.
+    holders = Counter(row.ls_task_id for row in ours)
+    there = client.task_ids(project.ls_project_id) if ours else set()
+    doubted = [row.key for row in ours if row.ls_task_id not in there or holders[row.ls_task_id] > 1]
+    found = client.find_tasks(project.ls_project_id, doubted)
+    gone = [key for key in doubted if key not in found]
+    if not gone:
         return
-    found = client.find_tasks(project.ls_project_id, [ours[ls_task_id] for ls_task_id in missing])
-    gone = [ours[ls_task_id] for ls_task_id in missing if ours[ls_task_id] not in found]
     log.warning("tasks deleted in Label Studio", count=len(gone))
     with database.write() as session:
         lost = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(gone))
