@@ -1,0 +1,166 @@
+"""The doorbell on a real Valkey: one job for one piece of work, and nothing lost when it forgets everything."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from rq import SimpleWorker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from sqlalchemy import update
+
+from labelwheel import queue, schedule
+from labelwheel.database import Database
+from labelwheel.database.tables import (
+    Capture,
+    ClassMap,
+    Deployment,
+    Hint,
+    Image,
+    ModelVersion,
+    QueueItem,
+    TrainingRun,
+    utcnow,
+)
+from labelwheel.errors import QueueUnreachable
+from labelwheel.settings import PREFIX, get_settings
+from tests.fixtures.database import add_project
+
+
+def waiting(name: str = "fast") -> list[str]:
+    return sorted(queue.get_queue(name).job_ids)
+
+
+def work() -> None:
+    bell = queue.get_queue("fast")
+    SimpleWorker([bell], connection=bell.connection, serializer=JSONSerializer).work(burst=True, logging_level="CRITICAL")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """`sync.push` is a function that fails while this list is empty."""
+    succeed: list[Any] = []
+
+    def push() -> None:
+        if not succeed:
+            raise RuntimeError("no luck")
+
+    monkeypatch.setattr("sync.jobs.push", push)
+    return succeed
+
+
+def test_a_waiting_job_is_not_doubled(bell: Redis) -> None:
+    assert [queue.enqueue("sync.push") for _ in range(3)] == [True, False, False]
+    assert [queue.enqueue("sync.refresh", number) for number in (1, 2, 1)] == [True, True, False]
+    assert waiting() == ["sync-push", "sync-refresh-1", "sync-refresh-2"]
+    assert queue.enqueue("retrain.run", 5)
+    assert waiting("training") == ["retrain-run-5"]
+
+
+def test_many_ringing_at_once_enqueue_one_job(bell: Redis) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: queue.enqueue("sync.pull"), range(40))) == 1
+    assert waiting() == ["sync-pull"]
+
+
+def test_a_job_that_failed_may_be_asked_for_again(bell: Redis, failing: list[Any]) -> None:
+    queue.enqueue("sync.push")
+    work()
+    assert Job.fetch("sync-push", connection=bell, serializer=JSONSerializer).is_failed
+    assert queue.enqueue("sync.push")
+    failing.append("luck")
+    work()
+    assert not Job.exists("sync-push", connection=bell), "a job that is done leaves nothing that blocks its id"
+    assert queue.enqueue("sync.push")
+
+
+def test_a_running_job_is_not_doubled(bell: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr("sync.jobs.push", lambda: seen.append(queue.enqueue("sync.push")))
+    queue.enqueue("sync.push")
+    work()
+    assert seen == [False]
+
+
+def test_an_argument_reaches_the_job_as_json(bell: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("sync.jobs.refresh", seen.append)
+    queue.enqueue("sync.refresh", 42)
+    assert b"pickle" not in bell.hget("rq:job:sync-refresh-42", "data")
+    work()
+    assert seen == [42]
+
+
+def test_a_flushed_server_gets_back_what_the_database_says_is_due(bell: Redis, sqlite_database: Database) -> None:
+    now = utcnow()
+    deployment, run = due_rows(sqlite_database, now)
+    expected = {("sync.pull", None), ("sync.push", None), ("sync.refresh", deployment), ("retrain.run", run)}
+    for _ in range(2):
+        bell.flushall()
+        assert set(schedule.sweep(sqlite_database, now)) == expected
+        assert waiting() == ["sync-pull", "sync-push", f"sync-refresh-{deployment}"]
+        assert waiting("training") == [f"retrain-run-{run}"]
+    schedule.sweep(sqlite_database, now)
+    assert len(waiting()) == 3, "sweeping again doubles nothing"
+
+
+def test_what_is_done_is_not_asked_for(bell: Redis, sqlite_database: Database) -> None:
+    now = utcnow()
+    due_rows(sqlite_database, now)
+    with sqlite_database.write() as session:
+        session.execute(update(Hint).values(handled_at=now))
+        session.execute(update(QueueItem).values(status="pushed"))
+        session.execute(update(Deployment).values(refreshed_at=now))
+        session.execute(update(TrainingRun).values(heartbeat_at=now))
+    assert schedule.sweep(sqlite_database, now) == []
+    assert schedule.sweep(sqlite_database, now + timedelta(seconds=schedule.HEARTBEAT_SECONDS + 1)) == [("retrain.run", 1)]
+
+
+def test_an_overtaken_deployment_is_not_refreshed(bell: Redis, sqlite_database: Database) -> None:
+    first, _ = due_rows(sqlite_database, utcnow())
+    with sqlite_database.write() as session:
+        session.add(Deployment(project_id=1, tag="label", model_version_id=1, served_as="m@2"))
+    assert ("sync.refresh", first + 1) in schedule.sweep(sqlite_database, utcnow())
+    assert f"sync-refresh-{first}" not in waiting()
+
+
+def test_a_dead_server_is_named_and_costs_a_ring_next_to_nothing(monkeypatch: pytest.MonkeyPatch, sqlite_database: Database) -> None:
+    for url in ("unix:///nowhere/valkey.sock", "redis://127.0.0.1:1/0"):
+        monkeypatch.setenv(PREFIX + "REDIS_URL", url)
+        get_settings.cache_clear()
+        with pytest.raises(QueueUnreachable, match="does not answer"):
+            queue.enqueue("sync.push")
+        begun = time.monotonic()
+        queue.ring("sync.push")
+        assert time.monotonic() - begun < 0.5, "a webhook has one second"
+    due_rows(sqlite_database, utcnow())
+    assert len(schedule.sweep(sqlite_database, utcnow())) == 4
+
+
+def due_rows(database: Database, now: datetime) -> tuple[int, int]:
+    """A hint, a pending item, a deployment that is not refreshed and a run that nobody took: ids of the last two."""
+    project = add_project(database)
+    with database.write() as session:
+        image = Image(project_id=project.id, sha256="0" * 64, width=9, height=9, size=9, uri="u")
+        class_map = ClassMap(project_id=project.id, version=1, labels=["open"])
+        session.add_all([image, class_map, Hint(project_id=project.id, action="ANNOTATION_CREATED", task_ids=[1])])
+        session.flush()
+        capture = Capture(
+            project_id=project.id, image_id=image.id, source="a", external_id="c", captured_at=now, features={}, split="train",
+            audit=False, propensity=0.1,
+        )  # fmt: skip
+        model = ModelVersion(
+            project_id=project.id, name="m", version=1, onnx_uri="m.onnx", onnx_sha256="0" * 64, weights_uri="m.pt", class_map_id=class_map.id
+        )
+        session.add_all([capture, model])
+        session.flush()
+        item = QueueItem(project_id=project.id, image_id=image.id, capture_id=capture.id, reason="audit", priority=1, scores={})
+        deployment = Deployment(project_id=project.id, tag="label", model_version_id=model.id, served_as="m@1")
+        run = TrainingRun(project_id=project.id, status="queued", cause="manual")
+        session.add_all([item, deployment, run])
+    return deployment.id, run.id
