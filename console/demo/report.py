@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,16 +197,31 @@ def _drift(session: Session) -> dict[str, Any]:
 
 
 def _mlflow(settings: Settings) -> dict[str, Any]:
-    from labelwheel.registry import Registry
+    """Runs by our run id, and what the alias `champion` names."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
 
-    return Registry.of(settings).summary()
+    client = MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+    runs = client.search_runs([entry.experiment_id for entry in client.search_experiments()], order_by=["attributes.start_time"])
+    model = next(iter(client.search_registered_models(f"name = '{settings.model_name}'")), None)
+    champion = (model.aliases if model else {}).get("champion")
+    return {
+        "runs": {run.data.tags.get("labelwheel.run", run.info.run_name): run.info.status for run in runs},
+        "champion": f"{settings.model_name}@{champion}" if champion else None,
+        "versions": sorted(int(version.version) for version in client.search_model_versions(f"name = '{settings.model_name}'")),
+    }
 
 
-def _dvc(settings: Settings, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    from retrain.version import verify
+def _dvc(settings: Settings, runs: list[dict[str, Any]]) -> dict[str, bool]:
+    """Bring each dataset version back from DVC's cache, and hash it again."""
+    from retrain import version
 
-    hashes = [run["dataset"]["dvc_hash"] for run in runs if run["dataset"]]
-    return {value: verify(settings, value) for value in hashes if value}
+    root = settings.home / "datasets"
+    datasets = [run["dataset"] for run in runs if run["dataset"]]
+    for dataset in datasets:
+        version.drop(root, dataset["content_hash"])
+    restored = {dataset["content_hash"]: version.restore(root, dataset["content_hash"]) for dataset in datasets}
+    return {entry["content_hash"]: version.keep(root, entry["content_hash"]) == entry["dvc_hash"] for entry in datasets if restored}
 
 
 def _checks(stage: Stage, found: dict[str, Any]) -> list[Check]:
