@@ -108,20 +108,21 @@ def detections_of(prediction: Prediction) -> list[Detection]:
 
 
 def predict(database: Database, served: Served, image_id: int, pixels: npt.NDArray[np.uint8], threshold: float) -> list[Detection]:
-    """Detect on upright BGR pixels and store the outcome under (image, model version); asking twice stores once."""
+    """Detect on upright BGR pixels and store the outcome under (image, model version); asking twice stores and answers the same."""
     detected = served.detector.detect(pixels)
-    shown = [item.confidence for item in detected.detections if item.confidence >= threshold]
+    found = [Detection.from_dict(item.as_dict()) for item in detected.detections]  # rounded as it is stored
+    shown = [item.confidence for item in found if item.confidence >= threshold]
     row = {
         "image_id": image_id,
         "model_version_id": served.model_version_id,
-        "detections": [item.as_dict() for item in detected.detections],
+        "detections": [item.as_dict() for item in found],
         "count": len(shown),
         "top_confidence": max(shown, default=None),
         "embedding": None if detected.embedding is None else detected.embedding.astype(np.float16).tobytes(),
     }
     with database.write() as session:
         insert_absent(session, Prediction, [row])
-    return detected.detections
+    return found
 
 
 def predict_stored(database: Database, served: Served, image: Image, store: ImageStore, settings: Settings) -> list[Detection]:

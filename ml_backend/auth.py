@@ -69,7 +69,10 @@ def by_webhook_secret(view: View) -> View:
 
 
 def _basic_fits() -> bool:
-    given = request.authorization
+    try:
+        given = request.authorization
+    except ValueError:  # Werkzeug lets a header pass that is no base64
+        return False
     if given is None or given.type != "basic":
         return False
     user_fits = hmac.compare_digest((given.username or "").encode(), settings().ml_backend_user.encode())

@@ -26,20 +26,25 @@ from ml_backend.state import State, state
 
 blueprint = Blueprint("inspect", __name__)
 
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL stores no NUL, and no page shows a control character
+
 
 class Arrival(BaseModel):
     """What a camera says of an image."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
-    source: str = Field(min_length=1, max_length=100)
-    external_id: str = Field(min_length=1, max_length=200)
+    source: str = Field(min_length=1, max_length=100, pattern=PRINTABLE)
+    external_id: str = Field(min_length=1, max_length=200, pattern=PRINTABLE)
     captured_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @field_validator("captured_at")
     @classmethod
     def _has_zone(cls, value: datetime) -> datetime:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError as error:  # pydantic takes ValueError alone for a fault of the caller
+            raise ValueError("out of range") from error
 
 
 @blueprint.post("/inspect")
