@@ -155,7 +155,13 @@ def due_rows(database: Database, now: datetime) -> tuple[int, int]:
             audit=False, propensity=0.1,
         )  # fmt: skip
         model = ModelVersion(
-            project_id=project.id, name="m", version=1, onnx_uri="m.onnx", onnx_sha256="0" * 64, weights_uri="m.pt", class_map_id=class_map.id
+            project_id=project.id,
+            name="m",
+            version=1,
+            onnx_uri="m.onnx",
+            onnx_sha256="0" * 64,
+            weights_uri="m.pt",
+            class_map_id=class_map.id,
         )
         session.add_all([capture, model])
         session.flush()

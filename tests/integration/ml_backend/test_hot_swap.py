@@ -1,0 +1,94 @@
+"""A deployment is served within two seconds, while requests go on without an error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from labelwheel.errors import ModelError
+from labelwheel.serving import LOOK_SECONDS, Champion, Served
+from tests.fixtures.line import Line
+
+
+def test_requests_go_on_while_the_model_changes(line: Line) -> None:
+    line.deploy(0.9)
+    seen: list[tuple[float, int, str]] = []
+    stop = threading.Event()
+
+    def camera(number: int) -> None:
+        client = line.app.test_client()
+        while not stop.is_set():
+            answer = line.inspect(number % 3, f"{number}-{len(seen)}", client=client)
+            seen.append((time.monotonic(), answer.status_code, answer.json.get("model_version", "error")))
+
+    with ThreadPoolExecutor(3) as pool:
+        cameras = [pool.submit(camera, number) for number in range(3)]
+        time.sleep(0.5)
+        line.deploy(0.3)
+        deployed = time.monotonic()
+        time.sleep(LOOK_SECONDS + 1.5)
+        stop.set()
+        for one in cameras:
+            one.result()
+
+    assert {status for _, status, _ in seen} <= {200, 201}
+    assert {version for moment, _, version in seen if moment < deployed} == {"labelwheel@1"}
+    assert {version for moment, _, version in seen if moment > deployed + 2} == {"labelwheel@2"}
+
+
+def test_the_first_requests_all_wait_for_the_first_model(line: Line) -> None:
+    line.deploy(0.9)
+    champion, start = Champion(line.database, line.settings, line.project.id), threading.Barrier(12)
+
+    def ask(_: int) -> Served | None:
+        start.wait()
+        return champion.current()
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(ask, range(12)))
+    assert len({id(served) for served in found}) == 1
+    assert found[0] is not None
+
+
+def test_a_request_that_is_overtaken_while_it_begins_lets_go_of_no_lock_but_its_own(line: Line) -> None:
+    """The first model arrives exactly between a request's looks: that request once released a lock that it did not hold."""
+
+    class Overtaken(Champion):
+        looks = 0
+
+        @property
+        def _served(self) -> Served | None:
+            self.looks += 1
+            return self.loaded if self.looks > 1 else None
+
+        @_served.setter
+        def _served(self, served: Served | None) -> None:
+            self.loaded = served
+
+    line.deploy(0.9)
+    champion = Overtaken(line.database, line.settings, line.project.id)
+    champion.loaded = Champion(line.database, line.settings, line.project.id).current()
+    served = champion.current()
+    assert served is not None
+    assert served.served_as == "labelwheel@1"
+
+
+def test_a_rollback_is_served_like_any_deployment(line: Line) -> None:
+    first = line.deploy(0.9)
+    line.deploy(0.3)
+    champion = Champion(line.database, line.settings, line.project.id)
+    assert champion.current().served_as == "labelwheel@2"  # type: ignore[union-attr]
+    with line.database.write() as session:
+        session.add(type(first)(project_id=1, tag="label", model_version_id=first.model_version_id, served_as=first.served_as))
+    time.sleep(LOOK_SECONDS)
+    assert champion.current().served_as == "labelwheel@1"  # type: ignore[union-attr]
+
+
+def test_a_model_whose_file_is_gone_is_named(line: Line) -> None:
+    line.deploy(0.9)
+    next(line.settings.home.glob("*.onnx")).unlink()
+    with pytest.raises(ModelError, match="labelwheel rollback"):
+        Champion(line.database, line.settings, line.project.id).current()
