@@ -1,0 +1,85 @@
+"""Let a model version serve. Our row is the truth that every server follows; MLflow's alias comes after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labelwheel import queue
+from labelwheel.database import Database
+from labelwheel.database.tables import Decision, Deployment, ModelVersion
+from labelwheel.errors import NotFoundError
+from labelwheel.serving import DEFAULT_TAG, newest_deployment
+from labelwheel.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def deploy(database: Database, settings: Settings, model_version_id: int, decision_id: int | None, tag: str = DEFAULT_TAG) -> Deployment:
+    """Let a model version serve from now on; deploying what serves already changes nothing. Raises NotFoundError."""
+    with database.write() as session:
+        version = _version(session, model_version_id)
+        row, fresh = _record(session, version, served_as(version, settings, tag), decision_id, tag)
+    if fresh:
+        queue.ring("sync.refresh", row.id)
+        log.info("model deployed", model=version.title, served_as=row.served_as)
+    _follow(settings, version)
+    return row
+
+
+def rollback(database: Database, settings: Settings, project_id: int, note: str = "", tag: str = DEFAULT_TAG) -> Deployment:
+    """Deploy the newest version that served before the present one was made. Again goes further back. Raises NotFoundError."""
+    with database.write() as session:
+        present = newest_deployment(session, project_id, tag)
+        earlier = _earlier(session, present) if present else None
+        if present is None or earlier is None:
+            raise NotFoundError("No earlier model ever served.", "Train one, or deploy a version that `labelwheel models` lists.")
+        reason = f"Rolled back from {present.model_version.title}." + (f" {note}" if note else "")
+        inputs = {"from": present.model_version_id, "to": earlier}
+        decision = Decision(project_id=project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
+        session.add(decision)
+        session.flush()
+    return deploy(database, settings, earlier, decision.id, tag)
+
+
+def served_as(version: ModelVersion, settings: Settings, tag: str) -> str:
+    """Name of a deployment in Label Studio: equal names mean equal pre-annotations, so what shapes them is hashed into it."""
+    shape = json.dumps([settings.display_threshold, version.class_map.labels, tag])
+    return f"{version.title}+{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
+
+
+def _version(session: Session, model_version_id: int) -> ModelVersion:
+    version = session.get(ModelVersion, model_version_id)
+    if version is None:
+        raise NotFoundError(f"There is no model version {model_version_id}.", "List them with `labelwheel models`.")
+    return version
+
+
+def _record(session: Session, version: ModelVersion, name: str, decision_id: int | None, tag: str) -> tuple[Deployment, bool]:
+    newest = newest_deployment(session, version.project_id, tag)
+    if newest is not None and (newest.model_version_id, newest.served_as) == (version.id, name):
+        return newest, False
+    row = Deployment(project_id=version.project_id, tag=tag, model_version_id=version.id, served_as=name, decision_id=decision_id)
+    session.add(row)
+    session.flush()
+    return row, True
+
+
+def _earlier(session: Session, present: Deployment) -> int | None:
+    query = select(Deployment.model_version_id).join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
+    query = query.where(Deployment.project_id == present.project_id, Deployment.tag == present.tag, Deployment.role == present.role)
+    older = ModelVersion.version < present.model_version.version
+    return session.scalar(query.where(older).order_by(ModelVersion.version.desc()).limit(1))
+
+
+def _follow(settings: Settings, version: ModelVersion) -> None:
+    from labelwheel.registry import Registry
+
+    try:
+        Registry(settings.mlflow_uri, settings.home / "mlflow" / "artifacts").point(version.name, version.version)
+    except Exception as error:  # noqa: BLE001  the model serves already, whatever MLflow or its database raises; the next deployment repairs it
+        log.warning("registry alias not moved", model=version.title, error=str(error))

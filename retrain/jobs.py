@@ -1,0 +1,120 @@
+"""What the workers call. A job carries an id at most; everything else is read from the rows, so a job may be asked twice."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import structlog
+from filelock import FileLock, Timeout
+
+from labelwheel.database import get_database
+from labelwheel.database.tables import ENDED_RUN_STATUSES, TrainingRun, utcnow
+from labelwheel.errors import ConflictError, DatasetError, InputError, NotFoundError
+from labelwheel.project import current_project
+from labelwheel.settings import get_settings
+from retrain import policy
+from retrain.launch import Cancelled
+from retrain.trigger import trigger
+from retrain.work import Work
+
+log = structlog.get_logger(__name__)
+
+MOST_ATTEMPTS = 3
+HOPELESS = (DatasetError, InputError)  # the same labels would end the same way
+
+
+def consider() -> None:
+    """A look of the policy: decide, store the decision if it is news, and start a run if it says so."""
+    settings = get_settings()
+    database = get_database(settings.database_url)
+    with database.read() as session:
+        try:
+            project = current_project(session, settings)
+        except NotFoundError:
+            return
+        state = policy.observe(session, project, settings)
+    rules = policy.PolicyRules.of(settings)
+    verdict = policy.decide(state, rules, utcnow())
+    with database.write() as session:
+        decision = policy.record(session, project.id, verdict, state, rules)
+    if verdict.cause is None:
+        return
+    try:
+        run = trigger(database, settings, project.id, verdict.cause, decision.id)
+        log.info("training triggered", run=run.id, cause=verdict.cause)
+    except ConflictError:
+        log.info("training already under way", cause=verdict.cause)
+
+
+def run(run_id: int) -> None:
+    """Take a run from where it stands to its end. Its row tells how it went; a stumble is tried again by the sweep."""
+    work = _work(run_id)
+    try:
+        with _alone(work.folder / "run.lock"):
+            if _begin(work):
+                _attempt(work)
+    except Timeout:
+        log.info("run is under way in another process", run=run_id)
+
+
+def control(run_id: int) -> None:
+    """Train the control of an ended run, if it is due."""
+    from retrain.control import run_control
+
+    work = _work(run_id)
+    try:
+        with _alone(work.folder / "control.lock"):
+            run_control(work)
+    except Timeout:
+        log.info("control is under way in another process", run=run_id)
+
+
+def _work(run_id: int) -> Work:
+    settings = get_settings()
+    return Work(get_database(settings.database_url), settings, run_id)
+
+
+def _alone(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, timeout=0)
+
+
+def _begin(work: Work) -> bool:
+    """Count an attempt. False when the run has ended, or when its attempts are used up."""
+    row = work.row()
+    if row.status in ENDED_RUN_STATUSES:
+        return False
+    if row.attempts >= MOST_ATTEMPTS:
+        _fail(work, row.error or f"It was interrupted {row.attempts} times without a word: look at memory and disk of the worker's host.")
+        return False
+    work.set(attempts=row.attempts + 1)
+    return True
+
+
+def _attempt(work: Work) -> None:
+    from retrain import stages
+
+    try:
+        stages.turn(work)
+    except Cancelled:
+        log.info("training cancelled", run=work.run_id)
+    except Exception as error:
+        log.exception("training stumbled", run=work.run_id)
+        _stumble(work, error)
+
+
+def _stumble(work: Work, error: Exception) -> None:
+    """Note the error. The row without a heartbeat is what the sweep rings again for."""
+    if isinstance(error, HOPELESS) or work.row().attempts >= MOST_ATTEMPTS:
+        _fail(work, str(error))
+        return
+    with work.database.write() as session:
+        row = session.get_one(TrainingRun, work.run_id)
+        row.error, row.heartbeat_at = str(error), None
+
+
+def _fail(work: Work, error: str) -> None:
+    with contextlib.suppress(Cancelled):
+        work.set(status="failed", error=error, finished_at=utcnow())
+        log.error("training failed", run=work.run_id, error=error)

@@ -1,0 +1,105 @@
+"""What a training is asked for and what comes out: JSON files in its folder, so that the trainer can be a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SPEC, PROGRESS, RESULT, LOG = "spec.json", "progress.json", "result.json", "train.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One training. `start` is an architecture (`yolov8n.yaml`) or a weights file; `updates` are optimiser steps wanted."""
+
+    folder: str
+    data: str
+    start: str
+    images: int
+    updates: int
+    batch_size: int
+    image_size: int
+    learning_rate: float
+    seed: int
+    threads: int
+    nice: int
+
+    @property
+    def warm(self) -> bool:
+        """From weights, not from scratch."""
+        return self.start.endswith(".pt")
+
+    @property
+    def batch(self) -> int:
+        return min(self.batch_size, self.images)
+
+    @property
+    def epochs(self) -> int:
+        """The whole number of epochs nearest to the wanted updates, at least one."""
+        return max(1, round(self.updates / math.ceil(self.images / self.batch)))
+
+    @property
+    def updates_made(self) -> int:
+        return self.epochs * math.ceil(self.images / self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is. `eta_seconds` is None until it can be told."""
+
+    percent: float
+    epoch: int
+    epochs: int
+    eta_seconds: float | None
+    losses: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished training: its weights (.pt), the file that serves (.onnx), and what it took. Seconds are those of the last attempt."""
+
+    weights: str
+    onnx: str
+    epochs: int
+    updates: int
+    seconds: float
+    resumed: bool
+
+
+def write(path: Path, value: Spec | Progress | Result) -> None:
+    """Write JSON so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(asdict(value), indent=1))
+    draft.replace(path)
+
+
+def read_spec(folder: Path) -> Spec | None:
+    return Spec(**data) if (data := _read(folder / SPEC)) else None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    return Progress(**data) if (data := _read(folder / PROGRESS)) else None
+
+
+def read_result(folder: Path) -> Result | None:
+    return Result(**data) if (data := _read(folder / RESULT)) else None
+
+
+def read_history(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Losses and learning rates by epoch, from ultralytics' results.csv."""
+    path = folder / "fit" / "results.csv"
+    if not path.is_file():
+        return []
+    with path.open() as stream:
+        rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    return [(int(row["epoch"]), {key: value for key, value in row.items() if "/" in key}) for row in rows]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return dict(json.loads(path.read_text())) if path.is_file() else None

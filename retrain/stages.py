@@ -1,0 +1,265 @@
+"""The stages of a run: export, train, evaluate, conclude. Each does nothing when its outcome is recorded, so any may be asked again."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labelwheel import queue
+from labelwheel.database.tables import Dataset, Decision, ModelVersion, TrainingRun, utcnow
+from labelwheel.errors import TrainingError
+from labelwheel.project import current_class_map
+from labelwheel.serving import model_path, newest_deployment
+from labelwheel.settings import Settings
+from labelwheel.vision.detector import Detector
+from labelwheel.vision.image import digest
+from retrain import dataset, gate, labels, launch, spec, version, yolo
+from retrain.dataset import Item, Plan
+from retrain.deploy import deploy
+from retrain.evaluate import Scores, evaluate, reader
+from retrain.spec import Progress, Result, Spec
+from retrain.work import Work
+
+log = structlog.get_logger(__name__)
+
+EXPORTED, TRAINED = 5.0, 90.0  # percent of a run when these stages are done
+GATE = "gate"
+
+
+def turn(work: Work) -> None:
+    """From wherever the run stands to its end."""
+    for stage in (export, train, judge, conclude):
+        stage(work)
+
+
+def export(work: Work) -> None:
+    """Choose the labels, write the folder, keep it in DVC, record it."""
+    row = work.row()
+    if row.dataset_id is not None:
+        return
+    work.set(status="exporting")
+    with work.database.read() as session:
+        classes = current_class_map(session, row.project_id)
+        champion = newest_deployment(session, row.project_id)
+        chosen = dataset.plan(session, row.project_id, classes, replay=work.settings.replay if champion else None, seed=work.run_id)
+        fresh = _fresh_labels(session, row, chosen)
+    folder = work.datasets / chosen.content_hash
+    yolo.write(chosen, work.store, folder, work.beat)
+    dvc_hash = version.keep(work.datasets, chosen.content_hash, work.settings.dvc_remote)
+    path = str(folder.relative_to(work.settings.home))
+    with work.database.write() as session:
+        stored = dataset.remember(session, row.project_id, classes, chosen, path, dvc_hash)
+    work.set(dataset_id=stored.id, champion_id=champion.model_version_id if champion else None, new_labels=fresh, percent=EXPORTED)
+
+
+def train(work: Work) -> None:
+    """Run the trainer until its result is there."""
+    row = work.row()
+    if row.challenger_id is not None:
+        return
+    work.set(status="training")
+    recipe = spec.read_spec(work.folder) or _spec(work, row)
+
+    def wanted(progress: Progress | None) -> bool:
+        work.beat(**_told(row, progress))
+        return True
+
+    result = launch.launch(recipe, wanted)
+    work.set(percent=TRAINED, metrics=_merged(work, training=_training(recipe, result)))
+
+
+def judge(work: Work) -> None:
+    """Score challenger and champion on the same images, let the gate decide, register the challenger."""
+    row = work.row()
+    if row.challenger_id is not None:
+        return
+    work.set(status="evaluating")
+    recipe, result = spec.read_spec(work.folder), spec.read_result(work.folder)
+    if recipe is None or result is None:
+        raise TrainingError("The trainer's files are gone.", f"Nobody but the run may write to {work.folder}.")
+    with work.database.read() as session:
+        stored, chosen = session.get_one(Dataset, row.dataset_id), dataset.recall(session, row.dataset_id or 0)
+        deployed = newest_deployment(session, row.project_id)
+        champion = deployed.model_version if deployed else None
+    onnx, weights = _keep_model(work, result)
+    # A first model may have no holdout yet: its training images then show at least whether it detects anything.
+    items = chosen.only("holdout") or (() if champion else chosen.items)
+    challenger = score(work, onnx, chosen, items, work.beat)
+    rival = score(work, model_path(champion.onnx_uri, work.settings), chosen, items, work.beat) if champion else None
+    verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
+    values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
+    metrics = _merged(work, judged_on="holdout" if champion or chosen.only("holdout") else "train", **values)
+    mlflow_run, number = _register(work, row, stored, chosen, recipe, result, metrics)
+    with work.database.write() as session:
+        model = ModelVersion(
+            project_id=row.project_id,
+            name=work.settings.model_name,
+            version=number,
+            onnx_uri=_relative(onnx, work.settings),
+            onnx_sha256=digest(onnx.read_bytes()),
+            weights_uri=_relative(weights, work.settings),
+            class_map_id=stored.class_map_id,
+            training_run_id=row.id,
+            mlflow_run_id=mlflow_run,
+        )
+        decision = Decision(
+            project_id=row.project_id,
+            kind=GATE,
+            verdict="promote" if verdict.promote else "keep",
+            reasons=list(verdict.reasons),
+            inputs={**verdict.numbers, "champion_version": champion.title if champion else None, "seed": work.run_id},
+        )
+        session.add_all([model, decision])
+        session.flush()
+        mine = session.get_one(TrainingRun, row.id)
+        mine.challenger_id, mine.gate_decision_id, mine.mlflow_run_id, mine.metrics = model.id, decision.id, mlflow_run, metrics
+        mine.champion_id = champion.id if champion else None
+
+
+def conclude(work: Work) -> None:
+    """Deploy what the gate promoted and end the run."""
+    row = work.row()
+    with work.database.read() as session:
+        decision = session.get_one(Decision, row.gate_decision_id)
+    if decision.verdict == "promote" and row.challenger_id is not None:
+        deploy(work.database, work.settings, row.challenger_id, decision.id)
+    work.registry.end(row.mlflow_run_id or "")
+    status = "promoted" if decision.verdict == "promote" else "kept_champion"
+    warm = (row.metrics.get("training") or {}).get("warm", False)
+    control = {"state": "due"} if warm and work.settings.train_control else None
+    work.set(status=status, percent=100.0, finished_at=utcnow(), error=None, control=control)
+    log.info("training ended", run=row.id, status=status, reasons=decision.reasons)
+    if control:
+        queue.ring("retrain.control", row.id)
+    _tidy(work, row)
+
+
+def score(work: Work, onnx: Path, chosen: Plan, items: Sequence[Item], beat: Callable[[], object] = lambda: None) -> Scores:
+    """A model, as it is served, on some items of a plan; `beat` is called before each image."""
+    detector = Detector(onnx, threads=work.settings.detector_threads)
+    return evaluate(detector, items, reader(work.store, work.settings, beat), chosen.class_map.labels)
+
+
+def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start: str | None, seed: int) -> Spec:
+    """A spec by the settings: warm from the weights `start`, else from scratch."""
+    return Spec(
+        folder=str(folder),
+        data=str(data),
+        start=start or f"{settings.architecture}.yaml",
+        images=images,
+        updates=settings.warm_updates if start else settings.first_updates,
+        batch_size=settings.batch_size,
+        image_size=settings.image_size,
+        learning_rate=settings.learning_rate / 4 if start else settings.learning_rate,
+        seed=seed,
+        threads=launch.threads(settings.train_threads),
+        nice=settings.train_nice,
+    )
+
+
+def _spec(work: Work, row: TrainingRun) -> Spec:
+    with work.database.read() as session:
+        stored, chosen = session.get_one(Dataset, row.dataset_id), dataset.recall(session, row.dataset_id or 0)
+        champion = session.get(ModelVersion, row.champion_id) if row.champion_id else None
+    folder = work.datasets / stored.content_hash
+    if not folder.is_dir():
+        version.restore(work.datasets, stored.content_hash, work.settings.dvc_remote)
+    weights = model_path(champion.weights_uri, work.settings) if champion else None
+    start = str(weights) if weights and weights.is_file() else None
+    images = len(chosen.only("train", "replay"))
+    return recipe_for(work.settings, work.folder, folder / "data.yaml", images, start, secrets.randbelow(2**31))
+
+
+def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:
+    """Training labels that no finished run was trained on."""
+    return len({item.label_id for item in chosen.only("train")} - labels.consumed(session, row.project_id))
+
+
+def _told(row: TrainingRun, progress: Progress | None) -> dict[str, Any]:
+    if progress is None:
+        return {}
+    seen = {"epoch": progress.epoch, "epochs": progress.epochs, "eta_seconds": progress.eta_seconds, "losses": progress.losses}
+    return {"percent": EXPORTED + (TRAINED - EXPORTED) * progress.percent / 100, "metrics": {**row.metrics, "progress": seen}}
+
+
+def _training(recipe: Spec, result: Result) -> dict[str, Any]:
+    took = {"updates": result.updates, "epochs": result.epochs, "seconds": result.seconds, "resumed": result.resumed}
+    return {**took, "images": recipe.images, "seed": recipe.seed, "warm": recipe.warm, "learning_rate": recipe.learning_rate}
+
+
+def _merged(work: Work, **values: Any) -> dict[str, Any]:
+    return {**{key: value for key, value in work.row().metrics.items() if key != "progress"}, **values}
+
+
+def _keep_model(work: Work, result: Result) -> tuple[Path, Path]:
+    """Copy the model out of the scratch folder, whole or not at all."""
+    onnx, weights = work.models / "model.onnx", work.models / "model.pt"
+    work.models.mkdir(parents=True, exist_ok=True)
+    for source, target in ((result.onnx, onnx), (result.weights, weights)):
+        draft = target.with_name(f".{target.name}")
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+    return onnx, weights
+
+
+def _register(
+    work: Work, row: TrainingRun, stored: Dataset, chosen: Plan, recipe: Spec, result: Result, metrics: dict[str, Any]
+) -> tuple[str, int]:
+    """Mirror the run in MLflow. Returns its id there and the model's version number."""
+    registry = work.registry
+    run_id = registry.run(work.key(), f"training {row.id}")
+    params = {
+        name: getattr(recipe, name) for name in ("updates", "batch", "epochs", "image_size", "learning_rate", "seed", "images", "warm")
+    }
+    params["start"] = Path(recipe.start).parent.name if recipe.warm else recipe.start
+    registry.note(run_id, params, _tags(row, stored, chosen))
+    registry.measure(run_id, spec.read_history(work.folder))
+    finals = {name: metrics["challenger"][name] for name in ("map50", "map50_95")} | {"seconds": result.seconds}
+    registry.measure(run_id, [(result.epochs, finals | {f"gate/{name}": value for name, value in metrics["gate"].items()})])
+    source = registry.attach(run_id, work.models, "weights")
+    return run_id, registry.register(run_id, work.settings.model_name, source, {"labelwheel.dataset": stored.content_hash})
+
+
+def _tags(row: TrainingRun, stored: Dataset, chosen: Plan) -> dict[str, Any]:
+    tags = {
+        "cause": row.cause,
+        "dataset": stored.content_hash,
+        "dvc": stored.dvc_hash,
+        "labels": len(chosen.items),
+        "new_labels": row.new_labels,
+        "reviewers": ", ".join(sorted({item.annotator for item in chosen.items})),
+        "commit": _commit(),
+    }
+    return {f"labelwheel.{name}": value for name, value in tags.items() if value}
+
+
+def _commit() -> str:
+    """The git commit of our own source; empty when it was installed from a wheel."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout.strip()
+
+
+def _relative(path: Path, settings: Settings) -> str:
+    return str(path.relative_to(settings.home))
+
+
+def _tidy(work: Work, row: TrainingRun) -> None:
+    """Remove what can be made again: the dataset's working copy (DVC has it) and the trainer's scratch."""
+    with work.database.read() as session:
+        stored = session.scalars(select(Dataset).where(Dataset.id == row.dataset_id)).one()
+    version.drop(work.datasets, stored.content_hash)
+    for name in ("fit", "config"):
+        shutil.rmtree(work.folder / name, ignore_errors=True)

@@ -1,0 +1,38 @@
+"""Start a run, or end one early. The row is the request; the doorbell only makes it prompt."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from labelwheel import queue
+from labelwheel.database import Database
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Label, TrainingRun, utcnow
+from labelwheel.errors import ConflictError
+from labelwheel.settings import Settings
+
+
+def trigger(database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None) -> TrainingRun:
+    """Queue a training run. `cause` is cold_start, new_labels or manual; `decision` the id of the policy's decision.
+
+    Raises ConflictError (409) while another run of the project is active.
+    """
+    try:
+        with database.write() as session:
+            newest_label = session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id))
+            run = TrainingRun(project_id=project_id, cause=cause, decision_id=decision, metrics={"newest_label": newest_label or 0})
+            session.add(run)
+    except IntegrityError as error:
+        raise ConflictError(
+            "A training is already running.", "Wait until it has ended; `labelwheel status` shows how far it is."
+        ) from error
+    queue.ring("retrain.run", run.id)
+    return run
+
+
+def cancel(database: Database, run_id: int) -> bool:
+    """End an active run; its trainer is killed within seconds. False when it had ended already."""
+    ended = update(TrainingRun).where(TrainingRun.id == run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+    with database.write() as session:
+        changed = session.execute(ended.values(status="cancelled", finished_at=utcnow()))
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
