@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from console.cli import app
@@ -34,14 +34,14 @@ def main() -> None:
         (target / name).write_text(text)
 
 
-def _walk(path: str, command: click.Command) -> list[tuple[str, click.Command]]:
+def _walk(path: str, command: Any) -> list[tuple[str, Any]]:
     children = getattr(command, "commands", {})
     if not children:
         return [(path, command)]
     return [found for name, child in children.items() for found in _walk(f"{path} {name}", child)]
 
 
-def _signature(parameter: click.Parameter) -> str:
+def _signature(parameter: Any) -> str:
     names = " / ".join(parameter.opts) if parameter.param_type_name == "option" else (parameter.metavar or parameter.name or "").upper()
     return f"`{names}` {getattr(parameter, 'help', None) or ''}".rstrip()
 

@@ -13,7 +13,18 @@ from flask import Flask
 from labelwheel.log import configure_logging
 from labelwheel.settings import Settings
 
-PRELOAD = {"fast": ("sync.select", "sync.push", "sync.pull", "sync.refresh", "label_studio_sdk.base_client", "retrain.jobs", "drift.jobs", "drift.measure", "evidently")}
+PRELOAD = {
+    "fast": (
+        "sync.select",
+        "sync.push",
+        "sync.pull",
+        "sync.refresh",
+        "label_studio_sdk.base_client",
+        "retrain.jobs",
+        "drift.jobs",
+        "evidently",
+    )
+}
 WORKER_TTL = 30  # seconds; the default blocks a worker for minutes before it looks after jobs of a dead one
 
 

@@ -10,7 +10,7 @@ from labelwheel.settings import PREFIX, Settings
 def rows(settings: Settings) -> list[dict[str, str]]:
     """One row for each setting: name, value (secrets hidden), meaning."""
     return [
-        {"setting": PREFIX + name.upper(), "value": _shown(getattr(settings, name)), "meaning": field.description or ""}
+        {"setting": PREFIX + name.upper(), "value": _shown(getattr(settings, name), settings), "meaning": field.description or ""}
         for name, field in Settings.model_fields.items()
     ]
 
@@ -32,10 +32,13 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, settings: Settings) -> str:
     if isinstance(value, SecretStr):
         return "set" if value.get_secret_value() else "not set"
-    return str(value)
+    text = str(value)
+    for secret in settings.secret_values:  # addresses of databases carry passwords
+        text = text.replace(secret, "•••")
+    return text
 
 
 def _default(value: object) -> str:

@@ -82,12 +82,12 @@ def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]
         yield "retrain.control", run_id
 
 
-def _unrefreshed() -> Select[tuple[int]]:
+def _unrefreshed() -> Select[int]:
     newest = select(func.max(Deployment.id)).where(Deployment.role == "champion").group_by(Deployment.project_id, Deployment.tag)
     return select(Deployment.id).where(Deployment.id.in_(newest), Deployment.refreshed_at.is_(None))
 
 
-def _stalled_runs(silent_since: datetime) -> Select[tuple[int]]:
+def _stalled_runs(silent_since: datetime) -> Select[int]:
     silent = or_(TrainingRun.heartbeat_at.is_(None), TrainingRun.heartbeat_at < silent_since)
     return select(TrainingRun.id).where(TrainingRun.status.in_(ACTIVE_RUN_STATUSES), silent)
 

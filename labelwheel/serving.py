@@ -86,7 +86,7 @@ def load(row: Deployment, settings: Settings) -> Served:
     path = model_path(row.model_version.onnx_uri, settings)
     if not path.is_file():
         raise ModelError(
-            f"The file of {row.model_version.title} is gone: {path.name}.", "Deploy an earlier version: `labelwheel rollback`."
+            f"The file of {row.model_version.title} is gone: {path.name}.", "Restore it from a backup, or retrain: `labelwheel retrain`."
         )
     return Served(row.id, row.project_id, row.model_version_id, row.served_as, Detector(path, threads=settings.detector_threads))
 

@@ -12,7 +12,7 @@ import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -198,7 +198,9 @@ class Settings(BaseSettings):
     def secret_values(self) -> list[str]:
         """All secrets in clear, for the log filter that keeps them out of logs."""
         fields = (getattr(self, name) for name in type(self).model_fields)
-        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr) and field.get_secret_value()]
+        plain = [field.get_secret_value() for field in fields if isinstance(field, SecretStr) and field.get_secret_value()]
+        inside = [urlsplit(url).password for url in (self.database_url, self.redis_url, self.mlflow_uri, self.dvc_remote)]
+        return plain + [password for password in inside if password]
 
 
 def load_settings(home: Path | None = None, *, live: bool = True) -> Settings:
@@ -223,7 +225,8 @@ def get_settings() -> Settings:
 def generate_secrets(settings: Settings) -> Settings:
     """Create what is missing in `secrets.env` (mode 0600) and return settings that hold it."""
     known = dotenv_values(settings.secrets_file) if settings.secrets_file.exists() else {}
-    missing = {PREFIX + name: secrets.token_urlsafe(size) for name, size in GENERATED_SECRETS.items() if not known.get(PREFIX + name)}
+    given = {**known, **{key: value for key, value in os.environ.items() if value}}
+    missing = {PREFIX + name: secrets.token_urlsafe(size) for name, size in GENERATED_SECRETS.items() if not given.get(PREFIX + name)}
     if missing:
         remember_secrets(settings, missing)
     get_settings.cache_clear()

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ from labelwheel.database.tables import (
 )  # fmt: skip
 from labelwheel.serving import model_path
 from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from labelwheel.vision.detector import Detector
 
 if TYPE_CHECKING:
     from console.demo.play import Stage
@@ -165,7 +168,7 @@ def _dataset(session: Session, dataset: Dataset) -> dict[str, Any]:
     return {
         "content_hash": dataset.content_hash,
         "dvc_hash": dataset.dvc_hash,
-        "images": {split: count for split, count in session.execute(splits)},
+        "images": dict(session.execute(splits).tuples().all()),
     }
 
 
@@ -176,10 +179,28 @@ def _model(version: ModelVersion, settings: Settings) -> dict[str, Any]:
 
 
 def _rescore(session: Session, run: TrainingRun, settings: Settings) -> dict[str, float]:
-    """Score champion, challenger and control again, on the run's own holdout, from the ONNX files on the disk."""
-    from retrain.evaluate import rescore
+    """mAP50 of champion, challenger and control on the run's own holdout, detected anew from the ONNX files on the disk."""
+    from retrain import dataset, evaluate
 
-    return rescore(session, run, settings)
+    if run.dataset_id is None:
+        return {}
+    plan = dataset.recall(session, run.dataset_id)
+    pixels = evaluate.reader(ImageStore(settings.images_dir), settings, lambda: None)
+    items = plan.only("holdout")
+    scored = {
+        role: evaluate.evaluate(Detector(path), items, pixels, plan.class_map.labels) for role, path in _models(session, run, settings)
+    }
+    return {role: round(scores.map50, 4) for role, scores in scored.items()}
+
+
+def _models(session: Session, run: TrainingRun, settings: Settings) -> Iterator[tuple[str, Path]]:
+    for role, identity in (("champion", run.champion_id), ("challenger", run.challenger_id)):
+        version = session.get(ModelVersion, identity) if identity else None
+        if version is not None:
+            yield role, model_path(version.onnx_uri, settings)
+    control = settings.home / "models" / f"run-{run.id}" / "control.onnx"
+    if control.is_file():
+        yield "control", control
 
 
 def _drift(session: Session) -> dict[str, Any]:
@@ -266,7 +287,8 @@ def _model_checks(run: dict[str, Any]) -> list[Check]:
     scores, images = run["rescored"], run["dataset"]["images"]
     before, after, control = scores.get("champion", 0.0), scores.get("challenger", 0.0), scores.get("control", 1.0)
     stored = {role: (run["scores"].get(role) or {}).get("map50") for role in ("champion", "challenger")}
-    same = all(abs((stored[role] or 0) - scores.get(role, -1)) < 1e-6 for role in stored)
+    stored["control"] = (run["control"] or {}).get("map50")
+    same = all(abs((stored[role] or 0) - scores.get(role, -1)) < 1e-4 for role in stored)
     return [
         Check(
             "the holdout is large enough",
@@ -280,9 +302,12 @@ def _model_checks(run: dict[str, Any]) -> list[Check]:
 
 
 def _mlflow_agrees(found: dict[str, Any]) -> bool:
-    wanted = {run["id"] for run in found["training"]}
-    serving = found["training"][-1]["model"] if found["training"] else None
-    return wanted == set(found["mlflow"]["runs"]) and serving is not None and found["mlflow"]["champion"] == serving["title"]
+    """Each training and each control is one finished run there, and the alias names what serves."""
+    runs, known = found["training"], found["mlflow"]
+    expected = len(runs) + sum(run["control"] is not None for run in runs)
+    finished = [status for status in known["runs"].values() if status == "FINISHED"]
+    serving = runs[-1]["model"] if runs else None
+    return len(finished) == len(known["runs"]) == expected and serving is not None and known["champion"] == serving["title"]
 
 
 def _drift_checks(stage: Stage, drift: dict[str, Any]) -> list[Check]:

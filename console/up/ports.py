@@ -15,6 +15,9 @@ SPAN = 100
 Ports = Mapping[str, int]
 
 
+EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
+
+
 def wanted_ports(configured: Settings) -> dict[str, int]:
     """What the user configured (or the defaults), by name of the setting."""
     names = ["ml_backend_port", "console_port", *([] if configured.label_studio_url else ["label_studio_port"])]
@@ -50,6 +53,8 @@ def addresses(configured: Settings, ports: Ports) -> dict[str, str | int]:
         for url in (f"{room}_url", f"{room}_public_url"):
             if getattr(configured, url, None) == default:
                 taken[url] = there
+    if not configured.label_studio_name:
+        taken["label_studio_name"] = EMBEDDED
     return taken
 
 

@@ -12,7 +12,7 @@ from labelwheel.labelstudio.client import Json, LabelStudio
 
 CURE_PROVISION = "Run `labelwheel up`, which sets Label Studio up again."
 CURE_BACKEND = "Check that ml_backend runs, and that LABELWHEEL_ML_BACKEND_URL is its address as Label Studio reaches it."
-CURE_VERSION = "It is pinned when the open tasks have fresh pre-annotations; `labelwheel sync` does that now."
+CURE_VERSION = "It is pinned when the open tasks have fresh pre-annotations; the workers do that within a minute of a deployment."
 CONNECTED = "CO"
 
 
