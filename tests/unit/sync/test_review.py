@@ -95,6 +95,12 @@ def test_an_edit_supersedes() -> None:
     assert [box["box"][0] for box in (*first.boxes, *second.boxes)] == [20, 100]
 
 
+def test_each_label_points_to_the_next_that_stands() -> None:
+    gone = START + timedelta(seconds=20)
+    chain = labels(revision(1), revision(2, 5), revision(3, 7, "b", deleted_at=gone), revision(4, 9))
+    assert [label.superseded_by for label in chain] == [2, 4, 4, None]
+
+
 def test_the_newest_of_two_persons_wins() -> None:
     first, second = labels(revision(2, 9, "b", annotator="bert"), revision(1, 3, "a"))
     assert (first.annotator, first.superseded_by) == ("anna", 2)
