@@ -37,7 +37,7 @@ def rollback(database: Database, settings: Settings, project_id: int, note: str 
         present = newest_deployment(session, project_id, tag)
         earlier = _earlier(session, present) if present else None
         if present is None or earlier is None:
-            raise NotFoundError("No earlier model ever served.", "Train one, or deploy a version that `labelwheel models` lists.")
+            raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
         reason = f"Rolled back from {present.model_version.title}." + (f" {note}" if note else "")
         inputs = {"from": present.model_version_id, "to": earlier}
         decision = Decision(project_id=project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
@@ -55,7 +55,7 @@ def served_as(version: ModelVersion, settings: Settings, tag: str) -> str:
 def _version(session: Session, model_version_id: int) -> ModelVersion:
     version = session.get(ModelVersion, model_version_id)
     if version is None:
-        raise NotFoundError(f"There is no model version {model_version_id}.", "List them with `labelwheel models`.")
+        raise NotFoundError(f"There is no model version {model_version_id}.", "MLflow lists them.")
     return version
 
 

@@ -98,7 +98,9 @@ def read_history(folder: Path) -> list[tuple[int, dict[str, float]]]:
         return []
     with path.open() as stream:
         rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
-    return [(int(row["epoch"]), {key: value for key, value in row.items() if "/" in key}) for row in rows]
+    # A resumed training writes the epochs since its checkpoint once more: what came last is what was kept.
+    by_epoch = {int(row["epoch"]): {key: value for key, value in row.items() if "/" in key} for row in rows}
+    return sorted(by_epoch.items())
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,8 @@ from retrain import dataset, gate, labels, launch, spec, version, yolo
 from retrain.dataset import Item, Plan
 from retrain.deploy import deploy
 from retrain.evaluate import Scores, evaluate, reader
+from retrain.mirror import mirror
+from retrain.recipe import recipe_of
 from retrain.spec import Progress, Result, Spec
 from retrain.work import Work
 
@@ -66,7 +66,7 @@ def train(work: Work) -> None:
     if row.challenger_id is not None:
         return
     work.set(status="training")
-    recipe = spec.read_spec(work.folder) or _spec(work, row)
+    recipe = spec.read_spec(work.folder) or recipe_of(work, row)
 
     def wanted(progress: Progress | None) -> bool:
         work.beat(**_told(row, progress))
@@ -97,7 +97,7 @@ def judge(work: Work) -> None:
     verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
     values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
     metrics = _merged(work, judged_on="holdout" if champion or chosen.only("holdout") else "train", **values)
-    mlflow_run, number = _register(work, row, stored, chosen, recipe, result, metrics)
+    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics)
     with work.database.write() as session:
         model = ModelVersion(
             project_id=row.project_id,
@@ -148,36 +148,6 @@ def score(work: Work, onnx: Path, chosen: Plan, items: Sequence[Item], beat: Cal
     return evaluate(detector, items, reader(work.store, work.settings, beat), chosen.class_map.labels)
 
 
-def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start: str | None, seed: int) -> Spec:
-    """A spec by the settings: warm from the weights `start`, else from scratch."""
-    return Spec(
-        folder=str(folder),
-        data=str(data),
-        start=start or f"{settings.architecture}.yaml",
-        images=images,
-        updates=settings.warm_updates if start else settings.first_updates,
-        batch_size=settings.batch_size,
-        image_size=settings.image_size,
-        learning_rate=settings.learning_rate / 4 if start else settings.learning_rate,
-        seed=seed,
-        threads=launch.threads(settings.train_threads),
-        nice=settings.train_nice,
-    )
-
-
-def _spec(work: Work, row: TrainingRun) -> Spec:
-    with work.database.read() as session:
-        stored, chosen = session.get_one(Dataset, row.dataset_id), dataset.recall(session, row.dataset_id or 0)
-        champion = session.get(ModelVersion, row.champion_id) if row.champion_id else None
-    folder = work.datasets / stored.content_hash
-    if not folder.is_dir():
-        version.restore(work.datasets, stored.content_hash, work.settings.dvc_remote)
-    weights = model_path(champion.weights_uri, work.settings) if champion else None
-    start = str(weights) if weights and weights.is_file() else None
-    images = len(chosen.only("train", "replay"))
-    return recipe_for(work.settings, work.folder, folder / "data.yaml", images, start, secrets.randbelow(2**31))
-
-
 def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:
     """Training labels that no finished run was trained on."""
     return len({item.label_id for item in chosen.only("train")} - labels.consumed(session, row.project_id))
@@ -208,48 +178,6 @@ def _keep_model(work: Work, result: Result) -> tuple[Path, Path]:
         shutil.copyfile(source, draft)
         draft.replace(target)
     return onnx, weights
-
-
-def _register(
-    work: Work, row: TrainingRun, stored: Dataset, chosen: Plan, recipe: Spec, result: Result, metrics: dict[str, Any]
-) -> tuple[str, int]:
-    """Mirror the run in MLflow. Returns its id there and the model's version number."""
-    registry = work.registry
-    run_id = registry.run(work.key(), f"training {row.id}")
-    params = {
-        name: getattr(recipe, name) for name in ("updates", "batch", "epochs", "image_size", "learning_rate", "seed", "images", "warm")
-    }
-    params["start"] = Path(recipe.start).parent.name if recipe.warm else recipe.start
-    registry.note(run_id, params, _tags(row, stored, chosen))
-    registry.measure(run_id, spec.read_history(work.folder))
-    finals = {name: metrics["challenger"][name] for name in ("map50", "map50_95")} | {"seconds": result.seconds}
-    registry.measure(run_id, [(result.epochs, finals | {f"gate/{name}": value for name, value in metrics["gate"].items()})])
-    source = registry.attach(run_id, work.models, "weights")
-    return run_id, registry.register(run_id, work.settings.model_name, source, {"labelwheel.dataset": stored.content_hash})
-
-
-def _tags(row: TrainingRun, stored: Dataset, chosen: Plan) -> dict[str, Any]:
-    tags = {
-        "cause": row.cause,
-        "dataset": stored.content_hash,
-        "dvc": stored.dvc_hash,
-        "labels": len(chosen.items),
-        "new_labels": row.new_labels,
-        "reviewers": ", ".join(sorted({item.annotator for item in chosen.items})),
-        "commit": _commit(),
-    }
-    return {f"labelwheel.{name}": value for name, value in tags.items() if value}
-
-
-def _commit() -> str:
-    """The git commit of our own source; empty when it was installed from a wheel."""
-    try:
-        asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return asked.stdout.strip()
 
 
 def _relative(path: Path, settings: Settings) -> str:

@@ -22,6 +22,7 @@ from retrain.torchvision import ensure_torchvision
 
 WAIT_SECONDS = 60  # for an orphan of an earlier attempt to notice that its parent is gone
 BEAT_SECONDS = 1.0
+SAVE_SECONDS = 20.0  # between checkpoints: epochs of a small dataset are shorter than the saving
 INTEGRATIONS = ("mlflow", "dvc", "sync", "clearml", "comet", "raytune", "wandb", "neptune", "tensorboard", "hub")  # those we do ourselves
 
 
@@ -109,10 +110,12 @@ def _train(spec: Spec, checkpoint: Path | None, parent: int) -> None:
 
 
 def _trainer() -> type:
-    """Ultralytics' trainer without its validation: see the module's docstring."""
+    """Ultralytics' trainer without its validation (see the module's docstring), and with checkpoints that a kill cannot tear."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     class Unjudged(DetectionTrainer):  # type: ignore[misc]
+        saved = float("-inf")
+
         def validate(self) -> tuple[dict[str, float], None]:
             return {}, None
 
@@ -121,6 +124,16 @@ def _trainer() -> type:
 
         def save_metrics(self, metrics: dict[str, float]) -> None:
             super().save_metrics({key: value for key, value in metrics.items() if key.startswith(("train/", "lr/"))})
+
+        def save_model(self) -> bool:
+            due = time.monotonic() - self.saved >= SAVE_SECONDS or self.stop
+            if due:
+                last: Path = self.wdir / "last.pt"
+                self.last = self.best = last.with_name("draft.pt")  # ultralytics overwrites in place, and twice
+                super().save_model()
+                self.last.replace(last)
+                self.last, self.saved = last, time.monotonic()
+            return due
 
     return Unjudged
 
@@ -168,8 +181,9 @@ def _epochs_done(last: Path, epochs: int) -> int:
 def _strip(last: Path) -> None:
     from ultralytics.utils.torch_utils import strip_optimizer
 
-    strip_optimizer(last)
-    last.with_name("best.pt").unlink(missing_ok=True)  # without validation it is a copy
+    draft = last.with_name("draft.pt")
+    strip_optimizer(last, str(draft))
+    draft.replace(last)
 
 
 def _export(weights: Path) -> Path:

@@ -23,9 +23,7 @@ def trigger(database: Database, settings: Settings, project_id: int, cause: str,
             run = TrainingRun(project_id=project_id, cause=cause, decision_id=decision, metrics={"newest_label": newest_label or 0})
             session.add(run)
     except IntegrityError as error:
-        raise ConflictError(
-            "A training is already running.", "Wait until it has ended; `labelwheel status` shows how far it is."
-        ) from error
+        raise ConflictError("A training is already running.", "Wait until it has ended; the console shows how far it is.") from error
     queue.ring("retrain.run", run.id)
     return run
 

@@ -1,0 +1,42 @@
+"""A cancelled run ends its trainer within seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from labelwheel.database import Database
+from labelwheel.database.tables import Project, TrainingRun
+from labelwheel.settings import Settings
+from retrain import jobs
+from retrain.trigger import cancel, trigger
+
+
+def test_cancel_kills_the_trainer(database: Database, settings: Settings, project: Project, label: Callable[..., None]) -> None:
+    label(0, 8, "train")
+    run = trigger(database, settings, project.id, "manual")
+    job = threading.Thread(target=jobs.run, args=(run.id,))
+    job.start()
+    folder = settings.home / "runs" / str(run.id)
+    _until(lambda: bool(_trainers(folder)))
+    assert cancel(database, run.id)
+    job.join(20)
+    assert not job.is_alive()
+    assert not _trainers(folder)
+    with database.read() as session:
+        assert session.get_one(TrainingRun, run.id).status == "cancelled"
+
+
+def _trainers(folder: Path) -> list[int]:
+    return [child.pid for child in psutil.Process().children(recursive=True) if str(folder) in child.cmdline()]
+
+
+def _until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,243 @@
+"""Which labels enter a dataset, in which split, under which name: on a real database, without a trainer."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Picture
+from sqlalchemy.orm import Session
+
+from labelwheel.database import Database, migrate
+from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, Image, Label, Project, TrainingRun
+from labelwheel.errors import DatasetError
+from labelwheel.storage import ImageStore
+from labelwheel.vision import class_map
+from labelwheel.vision.detection import LabelledBox
+from labelwheel.vision.geometry import Box, iou_matrix
+from labelwheel.vision.image import digest
+from retrain import dataset, labels, yolo
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+CLASSES = class_map.ClassMap(("dent", "scratch"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path}/wheel.db"
+    migrate(url)
+    database = Database(url)
+    with database.write() as session:
+        session.add(Project(ls_url="u", ls_project_id=1, title="t", label_config="", salt="s"))
+        session.flush()
+        session.add(ClassMap(project_id=1, version=1, labels=list(CLASSES.labels)))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "images")
+
+
+def add(
+    session: Session, store: ImageStore, number: int, *splits: str, data: bytes | None = None, size: tuple[int, int] = (40, 30)
+) -> Image:
+    """An image with one capture for each split."""
+    data = data or cv2.imencode(".png", np.full((size[1], size[0], 3), number, np.uint8))[1].tobytes()
+    suffix = ".jpg" if data[:2] == b"\xff\xd8" else ".png"
+    image = Image(
+        project_id=1, sha256=digest(data), width=size[0], height=size[1], size=len(data), uri=store.put(data, digest(data), suffix)
+    )
+    session.add(image)
+    session.flush()
+    for place, split in enumerate(splits):
+        session.add(
+            Capture(
+                project_id=1,
+                image_id=image.id,
+                source=f"line-{place}",
+                external_id=f"{number}-{place}",
+                captured_at=NOW,
+                features={},
+                split=split,
+                audit=False,
+                propensity=0.1,
+            )
+        )
+    return image
+
+
+def draw(session: Session, image: Image, *boxes: tuple[str, list[float]], approved: int | None = 0, **values: object) -> Label:
+    """A label of an image, approved so many minutes after NOW."""
+    moment = NOW + timedelta(minutes=approved or 0)
+    revision = AnnotationRevision(
+        project_id=1, unique_id=f"u{image.id}-{approved}", updated_at=moment, key=f"k{image.id}", ls_annotation_id=1,
+        ls_task_id=700 + image.id, annotator="anna", was_cancelled=False, body={},
+    )  # fmt: skip
+    session.add(revision)
+    session.flush()
+    given = [{"label": name, "box": box, "region_id": f"r{n}", "origin": "manual"} for n, (name, box) in enumerate(boxes)]
+    label = Label(
+        project_id=1, image_id=image.id, annotation_revision_id=revision.id, boxes=given, exclusions=[], annotator="anna",
+        annotated_at=moment, approved_at=None if approved is None else moment, **values,
+    )  # fmt: skip
+    session.add(label)
+    session.flush()
+    return label
+
+
+def plan(session: Session, replay: float | None = None, seed: int = 1) -> dataset.Plan:
+    return dataset.plan(session, 1, session.get_one(ClassMap, 1), replay=replay, seed=seed)
+
+
+def test_only_the_newest_standing_approved_label_of_an_image_counts(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        image = add(session, store, 1, "train")
+        draw(session, image, ("dent", [0, 0, 9, 9]), approved=1)
+        newest = draw(session, image, ("dent", [0, 0, 8, 8]), approved=2)
+        draw(session, image, ("dent", [0, 0, 7, 7]), approved=3, withdrawn_at=NOW)
+        draw(session, image, ("dent", [0, 0, 6, 6]), approved=4, superseded_by=newest.id)
+        draw(session, image, ("dent", [0, 0, 5, 5]), approved=None)
+    with database.read() as session:
+        assert [item.label_id for item in plan(session).items] == [newest.id]
+
+
+@pytest.mark.parametrize(
+    ("splits", "split"),
+    [(["train"], "train"), (["train", "holdout"], "holdout"), (["holdout", "quarantined"], "quarantined"), ([], "quarantined")],
+)
+def test_split_of_an_image_that_arrived_several_times(splits: list[str], split: str) -> None:
+    assert labels.split_of(splits) == split
+
+
+def test_the_folder_accounts_for_every_label(database: Database, store: ImageStore, tmp_path: Path) -> None:
+    with database.write() as session:
+        for number, split in enumerate(("train", "holdout", "quarantined", "train")):
+            boxes = [] if number == 3 else [("scratch", [10.0, 6.0, 30.0, 24.0]), ("stranger", [0, 0, 5, 5])]
+            draw(session, add(session, store, number, split), *boxes)
+    with database.read() as session:
+        chosen = plan(session)
+    folder = tmp_path / "out"
+    yolo.write(chosen, store, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert Counter(item["status"] for item in manifest["items"]) == {"labeled": 2, "background": 1, "excluded": 1}
+    assert sorted(item["task"] for item in manifest["items"]) == [701, 702, 703, 704]
+    excluded = next(item for item in manifest["items"] if item["status"] == "excluded")
+    assert excluded["labels"] is None and "quarantined" in excluded["reason"]
+    labeled = next(item for item in manifest["items"] if item["split"] == "holdout")
+    assert (labeled["regions_in"], labeled["regions_out"]) == (2, 1)
+    assert "stranger" in labeled["dropped"][0]["reason"]
+    assert (folder / labeled["labels"]).read_text() == "1 0.5000000 0.5000000 0.5000000 0.6000000\n"
+    background = next(item for item in manifest["items"] if item["status"] == "background")
+    assert (folder / background["labels"]).read_text() == ""
+    for file in (*folder.glob("images/train/*"), *folder.glob("images/holdout/*")):
+        assert digest(file.read_bytes()) == file.stem
+        assert file.stat().st_nlink == 1  # ultralytics may write to it
+
+
+def test_a_turned_image_is_written_upright(database: Database, store: ImageStore, tmp_path: Path) -> None:
+    upright = np.zeros((30, 40, 3), np.uint8)
+    upright[:, 20:] = 255
+    exif = Picture.Exif()
+    exif[yolo.ORIENTATION] = 6  # shown turned by a quarter clockwise
+    path = tmp_path / "turned.jpg"
+    Picture.fromarray(np.rot90(upright).copy()).save(path, exif=exif, quality=95)
+    with database.write() as session:
+        draw(session, add(session, store, 1, "train", data=path.read_bytes()), ("dent", [20, 0, 40, 30]))
+    with database.read() as session:
+        yolo.write(plan(session), store, tmp_path / "out")
+    (file,) = (tmp_path / "out/images/train").iterdir()
+    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert pixels.shape == (30, 40, 3)
+    assert pixels[:, 25:].mean() > 240 > 15 > pixels[:, :15].mean()
+
+
+def test_the_hash_changes_with_what_training_sees_and_with_nothing_else(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        image = add(session, store, 1, "train")
+        draw(session, image, ("dent", [0, 0, 9, 9]), approved=1)
+        draw(session, add(session, store, 2, "holdout"), ("dent", [0, 0, 9, 9]))
+    with database.read() as session:
+        before = plan(session)
+        assert plan(session).content_hash == before.content_hash
+    with database.write() as session:
+        draw(session, image, ("dent", [0, 0, 9, 9.5]), approved=2)
+    with database.read() as session:
+        assert plan(session).content_hash != before.content_hash
+
+
+def test_a_stored_dataset_reads_the_same_after_its_labels_were_superseded(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        image = add(session, store, 1, "train")
+        old = draw(session, image, ("dent", [0, 0, 9, 9]), approved=1)
+        chosen = plan(session)
+        stored = dataset.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d")
+        assert dataset.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d").id == stored.id
+        old.superseded_by = draw(session, image, approved=2).id
+    with database.read() as session:
+        assert dataset.recall(session, stored.id).items == chosen.items
+
+
+def test_labels_of_finished_runs_are_used_up_and_those_of_failed_ones_are_not(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        label = draw(session, add(session, store, 1, "train"))
+        held = draw(session, add(session, store, 2, "holdout"))
+        stored = dataset.remember(session, 1, session.get_one(ClassMap, 1), plan(session), "x", "d")
+        run = TrainingRun(project_id=1, cause="manual", status="failed", dataset_id=stored.id)
+        session.add(run)
+        session.flush()
+        assert labels.consumed(session, 1) == set()
+        run.status = "kept_champion"
+        session.flush()
+        assert labels.consumed(session, 1) == {label.id} and held.id not in labels.consumed(session, 1)
+        assert session.get_one(Dataset, stored.id).counts["images"] == {"holdout": 1, "train": 1}
+
+
+def test_without_training_labels_there_is_no_dataset(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        draw(session, add(session, store, 1, "holdout"))
+    with database.read() as session, pytest.raises(DatasetError, match="no approved label"):
+        plan(session)
+
+
+@given(
+    splits=st.dictionaries(st.integers(1, 200), st.sampled_from(["train", "holdout", "quarantined"]), max_size=60),
+    old=st.sets(st.integers(1, 200)),
+    replay=st.floats(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_a_warm_start_takes_all_new_labels_all_of_the_holdout_and_its_share_of_old_ones(
+    splits: dict[int, str], old: set[int], replay: float, seed: int
+) -> None:
+    drawn = dataset.draw(splits, old, replay, seed)
+    assert drawn == dataset.draw(splits, old, replay, seed)
+    trainable = {label for label, split in splits.items() if split == "train"}
+    new, known = trainable - old, trainable & old
+    assert {label for label, split in drawn.items() if split == "train"} == new
+    replayed = {label for label, split in drawn.items() if split == "replay"}
+    assert replayed <= known
+    assert len(replayed) == (min(round(replay * len(new)), len(known)) if new else len(known))
+    assert {k: v for k, v in drawn.items() if v in ("holdout", "quarantined")} == {k: v for k, v in splits.items() if v != "train"}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CLASSES.labels), *[st.floats(0, 0.98)] * 2, *[st.floats(0.002, 1)] * 2), max_size=8),
+    st.integers(32, 8000),
+    st.integers(32, 8000),
+)
+def test_yolo_text_keeps_every_box(rows: list[tuple[str, float, float, float, float]], width: int, height: int) -> None:
+    boxes = [LabelledBox(name, Box(x * width, y * height, min(x + w, 1) * width, min(y + h, 1) * height)) for name, x, y, w, h in rows]
+    back = yolo.from_text(yolo.to_text(boxes, CLASSES, width, height), CLASSES, width, height)
+    assert [box.label for box in back] == [box.label for box in boxes]
+    if boxes:
+        overlaps = iou_matrix([box.box.as_tuple() for box in boxes], [box.box.as_tuple() for box in back])
+        assert np.diag(overlaps).min() >= 0.999
