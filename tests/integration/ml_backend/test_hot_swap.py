@@ -90,5 +90,6 @@ def test_a_rollback_is_served_like_any_deployment(line: Line) -> None:
 def test_a_model_whose_file_is_gone_is_named(line: Line) -> None:
     line.deploy(0.9)
     next(line.settings.home.glob("*.onnx")).unlink()
-    with pytest.raises(ModelError, match="labelwheel rollback"):
+    with pytest.raises(ModelError, match=r"labelwheel@1 is gone: model-1-1\.onnx") as caught:
         Champion(line.database, line.settings, line.project.id).current()
+    assert caught.value.cure

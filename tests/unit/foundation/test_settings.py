@@ -113,6 +113,19 @@ def test_a_new_secret_leaves_the_known_ones_alone() -> None:
     assert [path.name for path in settings.home.iterdir()] == ["secrets.env"], "a draft stayed behind"
 
 
+def test_a_secret_that_the_environment_gives_is_not_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWHEEL_API_TOKEN", "given")
+    settings = generate_secrets(load_settings())
+    assert settings.api_token.get_secret_value() == "given"
+    assert "LABELWHEEL_API_TOKEN" not in settings.secrets_file.read_text()
+
+
+def test_a_password_inside_an_address_is_a_secret_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWHEEL_DATABASE_URL", "postgresql+psycopg://wheel:of-database@host/name")
+    monkeypatch.setenv("LABELWHEEL_REDIS_URL", "redis://:of-redis@host:6379/0")
+    assert load_settings().secret_values == ["of-database", "of-redis"]
+
+
 @given(TEXT)
 @example("two words # no comment")
 @example('it\'s "quoted" and \\ more')
