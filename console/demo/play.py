@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
 from rich.console import Console
 
 from console.demo import folder, report, scenario
@@ -85,7 +86,7 @@ def play(data: Path | None, seed: int | None, missing_source: str | None, keep: 
         stage = _set_stage(played, home, began)
         try:
             _perform(stage)
-        except DemoFailed as error:
+        except (DemoFailed, requests.RequestException) as error:
             failure = str(error)
         return _close(stage, failure)
     finally:
@@ -113,7 +114,7 @@ def _prepare(played: Scenario) -> Path:
     home.mkdir(parents=True)
     config = home / "label_config.xml"
     config.write_text(folder.label_config(list(played.labels)))
-    own = {"HOME": str(home), "LABEL_CONFIG": str(config), "LABEL_STUDIO_PROJECT": "Labelwheel demo", **played.settings}
+    own = {"HOME": str(home), "LABEL_CONFIG": str(config), **played.settings}
     alone = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "MLFLOW_URI", "DVC_REMOTE", "LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"), "")
     os.environ.update({PREFIX + name: value for name, value in (alone | own).items()})
     get_settings.cache_clear()
@@ -188,6 +189,8 @@ def _new_source_arrives(stage: Stage) -> None:
 
 def _policy_waits_then_fires(stage: Stage) -> None:
     with stage.step("The scripted annotator stops one label short, and the policy waits") as seen:
+        audits = [task for task in stage.annotator.open_tasks(stage.project_id) if task["data"]["reason"] == "audit"]
+        seen.append(_label(stage, len(audits)))  # they stand first; nearly all are holdout, which the policy does not count
         given = _label_up_to(stage, NEW_LABELS - 1)
         for _ in range(CALM_LOOKS):
             time.sleep(stage.settings.tick_policy)
