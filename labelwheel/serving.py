@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
@@ -26,6 +27,8 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
+
+log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 DEFAULT_TAG = "label"
@@ -75,10 +78,20 @@ class Champion:
             return self._served
         with self._database.read() as session:
             row = newest_deployment(session, self._project_id)
+        self._looked = time.monotonic()  # before loading: a broken file is tried once a second, not at every request
         if row is not None and (self._served is None or self._served.deployment_id != row.id):
-            self._served = load(row, self._settings)
-        self._looked = time.monotonic()
+            self._served = self._successor(row)
         return self._served
+
+    def _successor(self, row: Deployment) -> Served:
+        try:
+            return load(row, self._settings)
+        except ModelError as error:
+            if self._served is None:
+                self._looked = float("-inf")  # nothing to fall back on: say so at every request
+                raise
+            log.error("successor broken, the old model serves on", served_as=row.served_as, error=error.message)
+            return self._served
 
 
 def load(row: Deployment, settings: Settings) -> Served:

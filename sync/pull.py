@@ -32,13 +32,13 @@ def pull(database: Database, settings: Settings, client: LabelStudio) -> int:
     """Mirror what changed since the last pull; return how many of our tasks were looked at."""
     with database.read() as session:
         project = current_project(session, settings)
-        newest_hint = session.scalar(select(func.max(Hint.id)).where(Hint.handled_at.is_(None)))
+        newest_hint = session.scalar(select(func.max(Hint.id)).where(Hint.project_id == project.id, Hint.handled_at.is_(None)))
     with hold(database, f"pull:{project.id}") as lease:
         if lease is None:
             return 0
         seen = _pull_changes(database, client, project)
         _sweep_deleted(database, client, project)
-        _settle_hints(database, newest_hint)
+        _settle_hints(database, project.id, newest_hint)
     if seen:
         queue.ring("retrain.consider")
     return seen
@@ -75,10 +75,12 @@ def _sweep_deleted(database: Database, client: LabelStudio, project: Project) ->
         mark_deleted(session, rows, parse(project.label_config))
 
 
-def _settle_hints(database: Database, newest: int | None) -> None:
+def _settle_hints(database: Database, project_id: int, newest: int | None) -> None:
     if newest is not None:
         with database.write() as session:
-            session.execute(update(Hint).where(Hint.id <= newest, Hint.handled_at.is_(None)).values(handled_at=utcnow()))
+            session.execute(
+                update(Hint).where(Hint.project_id == project_id, Hint.id <= newest, Hint.handled_at.is_(None)).values(handled_at=utcnow())
+            )
 
 
 def _batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

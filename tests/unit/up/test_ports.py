@@ -76,6 +76,7 @@ def test_urls_left_to_us_follow_the_ports(tmp_path: Path) -> None:
         "label_studio_port": 8081,
         "label_studio_url": "http://127.0.0.1:8081",
         "label_studio_public_url": "http://127.0.0.1:8081",
+        "label_studio_name": "embedded",
     }
 
 
