@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy import select
@@ -30,6 +32,13 @@ IMAGE = """() => {
   const image = [...document.querySelectorAll('img')].find(i => i.src.includes('/data/local-files/') && i.naturalWidth > 1);
   return image ? [image.naturalWidth, image.naturalHeight] : null;
 }"""
+
+PLACE = """() => {
+  const image = [...document.querySelectorAll('img')].find(i => i.src.includes('/data/local-files/') && i.naturalWidth > 1);
+  const {x, y, width, height} = image.getBoundingClientRect();
+  return {x, y, width, height};
+}"""
+PAINTED = 0.5  # grey levels of texture; a blank page has 0
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +74,9 @@ def test_image_and_boxes_stand_where_the_detector_put_them(turn: Turn, annotator
     regions = annotator.wait_for_function(
         f"() => {{ const found = ({REGIONS})(); return found && found.length ? found : null }}", timeout=30_000
     )
+    annotator.wait_for_timeout(1500)  # the picture fades in
     _keep(annotator, turn, "annotator.png")
+    assert _painted(annotator) > PAINTED, "the image's place on the page is blank"
     detections, image = _stored(turn, open_task)
     assert size == [image.width, image.height]
     _assert_same(regions.json_value(), _percent(detections, image))
@@ -131,6 +142,13 @@ def _assert_same(seen: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
     assert [region["label"] for region in ordered[0]] == [region["label"] for region in ordered[1]]
     for one, other in zip(*ordered, strict=True):
         assert all(abs(one[key] - other[key]) < TOLERANCE for key in keys), (one, other)
+
+
+def _painted(page: Page) -> float:
+    """Median texture (grey levels) where the page shows the image: 0 on a blank place, whatever boxes are drawn there."""
+    place = page.evaluate(PLACE)
+    pixels = cv2.imdecode(np.frombuffer(page.screenshot(clip=place), np.uint8), cv2.IMREAD_GRAYSCALE)
+    return float(np.median(np.abs(cv2.Laplacian(pixels, cv2.CV_64F))))
 
 
 def _keep(page: Page, turn: Turn, name: str) -> None:
