@@ -16,6 +16,8 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.database",
     "tests.fixtures.line",
+    "tests.fixtures.browser",
+    "tests.fixtures.turn",
 ]
 
 # Time limits of single examples say more about the neighbours on a shared core than about the code.

@@ -54,7 +54,7 @@ def _draw_labels(axes: Any, found: dict[str, Any]) -> None:
         axes.barh(list(queue), values, left=list(left.values()), color=colour, label=status, height=0.55)
         left = {reason: left[reason] + value for reason, value in zip(queue, values, strict=True)}
     axes.set_title(f"Captures sent to a person, of {found['database']['captures']}")
-    axes.legend(frameon=False, loc="lower right", ncols=2)
+    axes.legend(frameon=False, loc="upper right")
 
 
 def _draw_timeline(axes: Any, found: dict[str, Any]) -> None:

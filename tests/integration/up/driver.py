@@ -58,7 +58,7 @@ def main() -> None:
         return [*first, server("console", live.console_port, MARK=given.mark), *(extra(name, configured, live) for name in given.extras)]
 
     try:
-        up.start(load_settings(given.home), detach=given.detach, on_ready=lambda live: print("READY", flush=True), plan=plan)  # noqa: T201
+        up.start(load_settings(given.home), detach=given.detach, on_ready=lambda live: print("READY", flush=True), plan=plan)
     except LabelwheelError as error:
         sys.exit(f"{error.code}: {error}")
 
