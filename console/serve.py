@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -30,16 +31,24 @@ WORKER_TTL = 30  # seconds; the default blocks a worker for minutes before it lo
 
 def serve_ml_backend(settings: Settings) -> None:
     """Label Studio's and the cameras' door, until SIGTERM."""
-    from ml_backend.app import create_app
 
-    _serve(settings, "ml-backend", create_app(settings), settings.ml_backend_port, settings.ml_backend_threads)
+    def build() -> Flask:
+        from ml_backend.app import create_app
+
+        return create_app(settings)
+
+    _serve(settings, "ml-backend", build, settings.ml_backend_port, settings.ml_backend_threads)
 
 
 def serve_console(settings: Settings) -> None:
     """The pages and the REST API, until SIGTERM."""
-    from console.web import create_app
 
-    _serve(settings, "console", create_app(settings), settings.console_port, 4)
+    def build() -> Flask:
+        from console.web import create_app
+
+        return create_app(settings)
+
+    _serve(settings, "console", build, settings.console_port, 4)
 
 
 def run_worker(settings: Settings, queue_name: str) -> None:
@@ -76,7 +85,8 @@ def run_scheduler(settings: Settings) -> None:
     schedule.run(get_database(settings.database_url), settings, stopping.is_set, stopping.wait)
 
 
-def _serve(settings: Settings, name: str, app: Flask, port: int, threads: int) -> None:
+def _serve(settings: Settings, name: str, build: Callable[[], Flask], port: int, threads: int) -> None:
+    """Serve what `build` makes. It is built after gunicorn's fork: native libraries keep threads that no fork carries over."""
     from gunicorn.app.base import BaseApplication
 
     class Server(BaseApplication):  # type: ignore[misc]
@@ -96,7 +106,7 @@ def _serve(settings: Settings, name: str, app: Flask, port: int, threads: int) -
 
         def load(self) -> Flask:
             configure_logging(settings, name)
-            return app
+            return build()
 
     configure_logging(settings, name)
     Server().run()
