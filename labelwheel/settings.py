@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         False,
         description="Also train a control (same updates without the new labels) after each warm start, to show what the labels bought.",
     )
-    train_threads: int = Field(0, ge=0, description="Torch threads. 0: all cores.")
+    train_threads: int = Field(0, ge=0, description="Torch threads. 0: all cores but one.")
     train_nice: int = Field(15, ge=0, le=19, description="Niceness of the training process.")
 
     # gate

@@ -41,8 +41,12 @@ def launch(spec: Spec, wanted: Callable[[Progress | None], bool]) -> Result:
 
 
 def threads(wanted: int) -> int:
-    """Torch threads for a setting where 0 means all cores that this process may use."""
-    return wanted or len(os.sched_getaffinity(0))
+    """Torch threads for a setting where 0 means all cores but one: webhooks and Label Studio's health check need that one.
+
+    Threads that share a core with others wait for each other at every layer: on two busy cores one thread is the fastest.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or max(1, cores - 1)
 
 
 def _start(folder: Path, count: int) -> subprocess.Popen[bytes]:
@@ -65,7 +69,6 @@ def environment(folder: Path, count: int) -> dict[str, str]:
     return kept | {
         "PYTHONPATH": path,
         "OMP_NUM_THREADS": str(count),
-        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of a niced process make it four times slower on busy cores
         "YOLO_OFFLINE": "1",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_VERBOSE": "false",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +16,20 @@ from sync.queue import move
 from sync.review import Derived, Revision, derive, outcome
 
 
-def mirror_tasks(session: Session, project: Project, tags: Sequence[ControlTag], tasks: Iterable[dict[str, Any]]) -> int:
-    """Mirror whole tasks of Label Studio and bring labels and queue up to date; return how many were ours."""
+def mirror_tasks(
+    session: Session, project: Project, tags: Sequence[ControlTag], tasks: Iterable[dict[str, Any]], people: Mapping[int, str]
+) -> int:
+    """Mirror whole tasks of Label Studio and bring labels and queue up to date; return how many were ours.
+
+    `people` gives users' e-mail addresses by their ids.
+    """
     by_key = {str(task["data"].get("labelwheel_key", "")): task for task in tasks}
     query = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key)))
     ours = list(session.scalars(query.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image))))
     for row in ours:
         task = by_key[row.key]
         row.ls_task_id = int(task["id"])
-        _mirror_annotations(session, project.id, row.key, task)
+        _mirror_annotations(session, project.id, row.key, task, people)
         settle(session, row, tags)
     return len(ours)
 
@@ -63,9 +68,9 @@ def write_labels(session: Session, project_id: int, image: Image, labels: Sequen
         row.withdrawn_at = label.withdrawn_at
 
 
-def _mirror_annotations(session: Session, project_id: int, key: str, task: dict[str, Any]) -> None:
+def _mirror_annotations(session: Session, project_id: int, key: str, task: dict[str, Any], people: Mapping[int, str]) -> None:
     annotations = task.get("annotations") or []
-    insert_absent(session, AnnotationRevision, [_revision_row(project_id, key, task, annotation) for annotation in annotations])
+    insert_absent(session, AnnotationRevision, [_revision_row(project_id, key, task, annotation, people) for annotation in annotations])
     there = [_identity(annotation) for annotation in annotations]
     session.execute(_standing(project_id, key).where(AnnotationRevision.unique_id.not_in(there)).values(deleted_at=utcnow()))
 
@@ -75,7 +80,7 @@ def _standing(project_id: int, key: str) -> Update:
     return mine.where(AnnotationRevision.deleted_at.is_(None))
 
 
-def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
+def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: dict[str, Any], people: Mapping[int, str]) -> dict[str, Any]:
     return {
         "project_id": project_id,
         "unique_id": _identity(annotation),
@@ -83,7 +88,7 @@ def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: d
         "key": key,
         "ls_annotation_id": int(annotation["id"]),
         "ls_task_id": int(task["id"]),
-        "annotator": _annotator(annotation),
+        "annotator": _annotator(annotation.get("completed_by"), people),
         "was_cancelled": bool(annotation.get("was_cancelled")),
         "body": {name: value for name, value in annotation.items() if name != "project"},
         "seen_at": utcnow(),
@@ -95,9 +100,9 @@ def _identity(annotation: dict[str, Any]) -> str:
     return f"{annotation['id']}@{annotation['created_at']}"
 
 
-def _annotator(annotation: dict[str, Any]) -> str:
-    who = annotation.get("completed_by")
-    return str(who.get("email") or who.get("id")) if isinstance(who, dict) else f"user {who}"
+def _annotator(who: Any, people: Mapping[int, str]) -> str:
+    identity = who.get("id") if isinstance(who, dict) else who
+    return people.get(identity, f"user {identity}")
 
 
 def _revision(row: AnnotationRevision) -> Revision:

@@ -47,10 +47,12 @@ def pull(database: Database, settings: Settings, client: LabelStudio) -> int:
 def _pull_changes(database: Database, client: LabelStudio, project: Project) -> int:
     tags, seen, cursor = parse(project.label_config), 0, project.pull_cursor
     since = cursor - OVERLAP if cursor else None
+    people: dict[int, str] = {}
     for tasks in _batches(client.changed_tasks(project.ls_project_id, since), BATCH):
         cursor = max([datetime.fromisoformat(task["updated_at"]) for task in tasks] + ([cursor] if cursor else []))
+        people = people or client.people()
         with database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
-            seen += mirror_tasks(session, project, tags, tasks)
+            seen += mirror_tasks(session, project, tags, tasks, people)
             session.execute(update(Project).where(Project.id == project.id).values(pull_cursor=cursor))
     return seen
 

@@ -74,7 +74,7 @@ def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
     rng.shuffle(stream)
     calm = list(plant.stream(CALM_FRAMES, SOURCES))
     dark = [darken(plant.frame(known[0]), LIGHT) for _ in range(DARK_FRAMES)]
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "280", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "420", "WARM_UPDATES": "220", "BATCH_SIZE": "6"}
     return Scenario(seed, LABELS, missing, missing_label, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
 
 

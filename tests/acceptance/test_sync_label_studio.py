@@ -164,7 +164,7 @@ def test_a_capture_becomes_a_label(wheel: Wheel, bell: Redis) -> None:
         ("short", pytest.approx([48, 12.8, 76.8, 38.4])),
     ]
     assert background == []
-    assert {label["annotator"] for label in wheel.labels()} == {f"user {wheel.studio.me()['id']}"}, "task lists name annotators by id alone"
+    assert {label["annotator"] for label in wheel.labels()} == {wheel.studio.me()["email"]}
     assert hints(wheel) == []
     assert len(hints(wheel, handled=True)) == 3
     assert "retrain-consider" in queue.get_queue("fast").job_ids
