@@ -146,8 +146,8 @@ def _perform(stage: Stage) -> None:
     _new_source_arrives(stage)
     _policy_waits_then_fires(stage)
     _second_model(stage)
+    _light_changes(stage)  # while the control trains
     _control(stage)
-    _light_changes(stage)
 
 
 def _cold_start(stage: Stage) -> None:
@@ -215,7 +215,7 @@ def _second_model(stage: Stage) -> None:
 
 
 def _control(stage: Stage) -> None:
-    with stage.step("A control trains: the same updates without the new labels") as seen:
+    with stage.step("A control has trained: the same updates without the new labels") as seen:
         look: Callable[[], Any] = lambda: next((r for r in _runs(stage) if r["id"] == stage.seen["second_run"] and _done(r)), None)  # noqa: E731
         until("the control's score", look, PATIENCE)
         seen.append("scored on the same holdout")
