@@ -101,7 +101,7 @@ def _identity(annotation: dict[str, Any]) -> str:
 
 
 def _annotator(who: Any, people: Mapping[int, str]) -> str:
-    identity = who.get("id") if isinstance(who, dict) else who
+    identity: Any = who.get("id") if isinstance(who, dict) else who
     return people.get(identity, f"user {identity}")
 
 
