@@ -56,7 +56,7 @@ fix: $(VENV)/.installed  ## Let ruff mend what it can
 	$(BIN)/ruff format .
 
 prove: install  ## The long proofs at full counts; JSON under var/prove
-	LABELWHEEL_PROVE=1 $(PYTEST) tests/unit tests/integration tests/acceptance -m prove
+	$(PYTEST) tests/unit tests/integration tests/acceptance -m prove -s
 
 bench: install  ## Benchmarks; JSON under var/bench
 	$(PYTEST) tests/benchmarks -s

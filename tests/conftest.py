@@ -24,7 +24,7 @@ pytest_plugins = [
 settings.register_profile("wheel", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wheel")
 
-KEPT = {"LABELWHEEL_LABEL_STUDIO_COMMAND", "LABELWHEEL_PROVE"}  # say which programs and proofs to run, not how the wheel is set
+KEPT = {"LABELWHEEL_LABEL_STUDIO_COMMAND"}  # says which program to run, not how the wheel is set
 
 
 @pytest.fixture(autouse=True)

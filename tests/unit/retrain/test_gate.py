@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from retrain.gate import GateRules, compare, decide
 from retrain.precision import Matches
+from tests.fixtures import figures
 
 RULES = GateRules(confidence=0.9, min_images=20)
 BOXES = 4  # true boxes an image
@@ -32,8 +34,8 @@ def model(rng: np.random.Generator, hardness: np.ndarray, skill: float) -> Match
     return Matches(np.full((CLASSES, images), BOXES // CLASSES), where, label, hit)
 
 
-def promoted(champion_skill: float, challenger_skill: float, images: int, runs: int) -> float:
-    rng = np.random.default_rng(7)
+def promoted(champion_skill: float, challenger_skill: float, images: int, runs: int, seed: int = 7) -> float:
+    rng = np.random.default_rng(seed)
     verdicts = []
     for run in range(runs):
         hardness = rng.exponential(0.15, images)
@@ -95,3 +97,12 @@ def test_a_thousand_images_take_seconds() -> None:
     started = time.process_time()
     compare(*pair, 0.9, 1)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.prove
+def test_promotion_rates_at_full_counts() -> None:
+    seed = secrets.randbelow(2**31)
+    cases = [(0.8, 0.8, 40, 1000), (0.8, 0.8, 150, 1000), (0.8, 0.85, 150, 300), (0.8, 0.9, 60, 300)]
+    rates = [{"from": a, "to": b, "images": n, "runs": runs, "promoted": promoted(a, b, n, runs, seed)} for a, b, n, runs in cases]
+    figures.write("prove/gate.json", {"seed": seed, "boxes_per_image": BOXES, "confidence": RULES.confidence, "rates": rates})
+    assert all(row["promoted"] <= 0.1 + 3 * np.sqrt(0.09 / row["runs"]) + 0.02 for row in rates if row["from"] == row["to"])
