@@ -18,7 +18,9 @@ from labelwheel.database import get_database
 from labelwheel.database.tables import LsTask, Prediction, QueueItem
 from labelwheel.serving import newest_deployment
 from sync.jobs import open_client
-from tests.fixtures.turn import Turn
+from tests.fixtures.turn import LIMIT_SECONDS, Turn
+
+pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 300)  # whichever test comes first pays for the demo
 
 TOLERANCE = 0.05  # percent of the image's side
 

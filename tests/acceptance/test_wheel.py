@@ -11,7 +11,9 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from tests.fixtures.turn import COMMAND, Turn
+from tests.fixtures.turn import COMMAND, LIMIT_SECONDS, Turn
+
+pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 300)  # whichever test comes first pays for the demo
 
 LOOPBACK = {"127.0.0.1", "::1"}
 
