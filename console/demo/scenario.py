@@ -43,6 +43,7 @@ class Scenario:
 
 
 BASE_SETTINGS = {
+    "CONFIDENCE_LOW": "0.15",  # a model of three minutes is sure of nothing: few of its confidences reach the default 0.4
     "BUDGET_PER_DAY": "85",
     "FIRST_BATCH": "100",
     "AUDIT_RATE": "0.42",
@@ -74,7 +75,7 @@ def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
     rng.shuffle(stream)
     calm = list(plant.stream(CALM_FRAMES, SOURCES))
     dark = [darken(plant.frame(known[0]), LIGHT) for _ in range(DARK_FRAMES)]
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "380", "WARM_UPDATES": "170", "BATCH_SIZE": "6"}
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
     return Scenario(seed, LABELS, missing, missing_label, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
 
 
@@ -96,7 +97,7 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     dark = [darken(frame, LIGHT) for frame in later if frame.source == dimmed][-DARK_FRAMES:]
     darkened = {frame.external_id.rsplit("-dark", 1)[0] for frame in dark}
     calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
-    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "420", "WARM_UPDATES": "160", "BATCH_SIZE": "4"}
+    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "600", "WARM_UPDATES": "200", "BATCH_SIZE": "8"}
     labels = tuple(classes(data))
     return Scenario(seed, labels, missing, None, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
 
