@@ -43,7 +43,7 @@ class Scenario:
 
 
 BASE_SETTINGS = {
-    "CONFIDENCE_LOW": "0.15",  # a model of three minutes is sure of nothing: few of its confidences reach the default 0.4
+    "CONFIDENCE_LOW": "0.1",  # a model of three minutes is sure of nothing: few of its confidences reach the default 0.4
     "BUDGET_PER_DAY": "85",
     "FIRST_BATCH": "100",
     "AUDIT_RATE": "0.42",
