@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from console.guesses import Guesses
 from console.state import state
-from labelwheel.errors import LabelwheelError, SettingsError
+from labelwheel.errors import LabelwheelError, SettingsError, UnauthorizedError
 from labelwheel.settings import Settings
 
 PUBLIC = {"health.health", "pages.login", "static", "bootstrap.static"}
@@ -27,11 +27,6 @@ WRONG_TOKEN_SECONDS = 0.25
 
 csrf = CSRFProtect()
 manager = LoginManager()
-
-
-class UnauthorizedError(LabelwheelError):
-    code = "unauthorized"
-    status = 401
 
 
 class TooManyGuesses(LabelwheelError):

@@ -12,7 +12,8 @@
     ├── ModelError               a model file cannot be loaded or does not fit the class map
     ├── DatasetError             a dataset cannot be built or restored
     ├── TrainingError            training ended without a usable model
-    └── AlreadyRunning           another process holds the role
+    ├── AlreadyRunning           another process holds the role
+    └── UnauthorizedError        a door was tried without the right login, token or secret
 
 Each carries a `code` (stable, for machines), a message (what happened) and a `cure` (what to do next).
 Every door answers in the one shape that `LabelwheelError.as_dict` gives.
@@ -93,3 +94,8 @@ class TrainingError(LabelwheelError):
 class AlreadyRunning(LabelwheelError):
     code = "already_running"
     status = 409
+
+
+class UnauthorizedError(LabelwheelError):
+    code = "unauthorized"
+    status = 401

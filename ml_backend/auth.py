@@ -10,17 +10,12 @@ from typing import Any
 from flask import current_app, request
 from pydantic import SecretStr
 
-from labelwheel.errors import LabelwheelError
+from labelwheel.errors import UnauthorizedError
 from labelwheel.settings import Settings
 
 WEBHOOK_HEADER = "X-Labelwheel-Secret"
 
 View = Callable[..., Any]
-
-
-class UnauthorizedError(LabelwheelError):
-    code = "unauthorized"
-    status = 401
 
 
 def settings() -> Settings:
