@@ -78,9 +78,9 @@ class Champion:
             return self._served
         with self._database.read() as session:
             row = newest_deployment(session, self._project_id)
-        self._looked = time.monotonic()  # before loading: a broken file is tried once a second, not at every request
         if row is not None and (self._served is None or self._served.deployment_id != row.id):
             self._served = self._successor(row)
+        self._looked = time.monotonic()  # after loading: requests that come during the first load wait for it
         return self._served
 
     def _successor(self, row: Deployment) -> Served:
@@ -88,8 +88,7 @@ class Champion:
             return load(row, self._settings)
         except ModelError as error:
             if self._served is None:
-                self._looked = float("-inf")  # nothing to fall back on: say so at every request
-                raise
+                raise  # nothing to fall back on: every request looks again, and says so
             log.error("successor broken, the old model serves on", served_as=row.served_as, error=error.message)
             return self._served
 

@@ -2,7 +2,7 @@
 
 Label Studio never deduplicates and may commit after our time-out. So: one pusher at a time (a lease), small chunks, a
 look-up by our key before every import, and no retry of an import: what failed stays pending, and the next push finds out by
-key whether it arrived. A twin that a late commit left behind is deleted while nobody has annotated it.
+key whether it arrived. A twin that a late commit left behind is deleted, unless a person has worked on it.
 """
 
 from __future__ import annotations
@@ -94,12 +94,18 @@ def prediction_for(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
 
 
 def _settle_twins(desk: Desk, found: dict[str, list[int]]) -> dict[str, int]:
-    """One task per key: the oldest stays. A push that timed out may have been committed after the next look-up."""
-    twins = [ls_task_id for ids in found.values() for ls_task_id in ids[1:]]
-    if twins:
-        log.warning("late twins deleted", tasks=twins)
-        desk.client.delete_tasks(desk.project.ls_project_id, twins)
-    return {key: ids[0] for key, ids in found.items()}
+    """One task per key. A push that timed out may have been committed after the next look-up."""
+    return {key: ids[0] if len(ids) == 1 else _settle(desk, key, ids) for key, ids in found.items()}
+
+
+def _settle(desk: Desk, key: str, twins: Sequence[int]) -> int:
+    """Keep the oldest task that a person worked on, else the oldest; delete those that nobody touched, and no other."""
+    untouched = [ls_task_id for ls_task_id in twins if desk.client.is_untouched(ls_task_id)]
+    kept = min(set(twins) - set(untouched), default=twins[0])
+    idle = [ls_task_id for ls_task_id in untouched if ls_task_id != kept]
+    desk.client.delete_tasks(desk.project.ls_project_id, idle)
+    log.warning("late twins", key=key, kept=kept, deleted=idle, worked_on=sorted(set(twins) - set(idle) - {kept}))
+    return kept
 
 
 def _record(desk: Desk, items: Sequence[QueueItem], there: dict[str, int], fresh: set[str]) -> None:

@@ -95,7 +95,7 @@ def plan(configured: Settings, live: Settings) -> list[Step]:
     return [
         *([_valkey(live)] if embeds_valkey(configured) else []),
         Task("database", lambda: _migrate(live)),
-        *([_label_studio(live)] if embeds_label_studio(configured) else []),
+        *(_label_studio(live) if embeds_label_studio(configured) else []),
         _server("ml-backend", live, live.ml_backend_port),
         Task("Label Studio project", lambda: _connect(live)),  # Label Studio calls ml-backend while it is being connected
         _server("console", live, live.console_port),
@@ -132,18 +132,19 @@ def _valkey(settings: Settings) -> Program:
     return Program("valkey", argv, health=ValkeyAnswers(settings.valkey_socket), start_seconds=30)
 
 
-def _label_studio(settings: Settings) -> Program:
+def _label_studio(settings: Settings) -> list[Step]:
     from labelwheel.labelstudio import server
 
-    return Program(
+    program = Program(
         "label-studio",
         server.command(settings, settings.label_studio_port),
         environment=server.environment(settings, settings.label_studio_port),
         health=HttpAnswers(f"http://127.0.0.1:{settings.label_studio_port}/health"),
-        start_seconds=180,  # the first start migrates its database: 30 s on a quiet machine
+        start_seconds=180,  # without a prepared database the first start migrates: a minute on a quiet machine
         stop_seconds=15,
         cure="Install Label Studio (docs/quickstart.md), or point LABELWHEEL_LABEL_STUDIO_COMMAND or _URL at yours.",
     )
+    return [Task("Label Studio's database", lambda: server.ensure_database(settings)), program]
 
 
 def _server(name: str, settings: Settings, port: int) -> Program:

@@ -132,6 +132,11 @@ class LabelStudio:
             start, page = (last, 1) if last != start else (start, page + 1)
             seen = set(versions) if page == 1 else seen | set(versions)
 
+    def is_untouched(self, task_id: int) -> bool:
+        """Whether nobody has submitted, skipped or begun to draw on this task."""
+        task = self.connection.read(f"api/tasks/{task_id}/")
+        return not (task["annotations"] or task["drafts"])
+
     def task_ids(self, project_id: int) -> set[int]:
         """Ids of all tasks of the project."""
         return {task["id"] for task in self._by_id(project_id, [], include="id")}

@@ -6,6 +6,8 @@ rendered file private.
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from labelwheel.settings import Settings
@@ -36,6 +38,8 @@ PATIENCE = {
     "ML_TIMEOUT_PREDICT": "100",
     "WEBHOOK_TIMEOUT": "3",
 }
+
+PREPARED = Path("share/labelwheel/label_studio.sqlite3")  # in Label Studio's own environment, made by `make label-studio`
 
 
 def environment(settings: Settings, port: int | None = None) -> dict[str, str]:
@@ -68,6 +72,19 @@ def command(settings: Settings, port: int) -> list[str]:
         *("--port", str(port)),
         *("--log-level", settings.log_level),
     ]
+
+
+def ensure_database(settings: Settings) -> None:
+    """Begin with the empty, migrated database that the installation prepared: migrating takes a minute. Else Label Studio makes its own."""
+    program = shutil.which(settings.label_studio_command)
+    prepared = Path(program).absolute().parents[1] / PREPARED if program else PREPARED
+    wanted = settings.home / "label-studio" / PREPARED.name
+    if wanted.exists() or not prepared.is_file():
+        return
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    draft = wanted.with_name(f".{wanted.name}.{os.getpid()}")
+    shutil.copyfile(prepared, draft)
+    draft.replace(wanted)
 
 
 def _program(name: str) -> str:

@@ -196,7 +196,8 @@ def test_an_item_is_one_task_however_often_it_is_pushed_and_whatever_answer_is_l
     assert [[entry["model_version"] for entry in task["predictions"]] for task in tasks] == [["labelwheel@1"]] * 5
 
 
-def test_a_twin_that_was_committed_late_is_removed(wheel: Wheel) -> None:
+def twins(wheel: Wheel) -> list[list[int]]:
+    """Two items, each with two tasks in Label Studio: by key, oldest first."""
     wheel.capture(range(2))
     wheel.select()
     lost = LostAnswer(wheel.settings.label_studio_url, wheel.settings.label_studio_token.get_secret_value())
@@ -204,10 +205,32 @@ def test_a_twin_that_was_committed_late_is_removed(wheel: Wheel) -> None:
     for _ in range(2):
         with pytest.raises(LabelStudioUnreachable):
             wheel.push(lost)
-    assert len(wheel.tasks()) == 4
+    keys = [task["data"]["labelwheel_key"] for task in wheel.tasks()]
+    return list(wheel.studio.find_tasks(wheel.project.ls_project_id, keys).values())
+
+
+def test_a_twin_that_was_committed_late_is_removed(wheel: Wheel) -> None:
+    found = twins(wheel)
     assert wheel.push() == 2
-    assert len(wheel.tasks()) == 2
-    assert set(wheel.statuses()) == {task["id"] for task in wheel.tasks()}
+    assert {task["id"] for task in wheel.tasks()} == {oldest for oldest, _ in found} == set(wheel.statuses())
+
+
+def test_a_twin_that_somebody_worked_on_is_the_one_that_stays(wheel: Wheel) -> None:
+    (_, annotated), (_, begun) = twins(wheel)
+    wheel.studio.create_annotation(annotated, [drawn()])
+    wheel.act("POST", f"api/tasks/{begun}/drafts", result=[drawn()])
+    wheel.push()
+    assert {task["id"] for task in wheel.tasks()} == {annotated, begun}
+    wheel.pull()
+    assert wheel.statuses() == {annotated: "approved", begun: "pushed"}
+
+
+def test_no_work_is_deleted_when_both_twins_were_worked_on(wheel: Wheel) -> None:
+    (first, second), _ = twins(wheel)
+    for task in (first, second):
+        wheel.studio.create_annotation(task, [drawn()])
+    wheel.push()
+    assert {first, second} < wheel.studio.task_ids(wheel.project.ls_project_id)
 
 
 def test_an_edit_supersedes_and_a_deletion_withdraws_and_opens_the_item_again(wheel: Wheel) -> None:

@@ -10,11 +10,11 @@ import pytest
 from labelwheel.errors import LabelStudioError
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.labelstudio.provision import ensure_backend, ensure_project, ensure_webhook, fetch_token
-from tests.fixtures.label_studio import LABEL_CONFIG, settings_from, started
+from tests.fixtures.label_studio import LABEL_CONFIG, settings_for, started
 
 
-def test_guards_are_named_and_nothing_half_done_stays(label_studio_template: Path, tmp_path: Path, tiny_backend: Any) -> None:
-    settings = settings_from(label_studio_template, tmp_path)
+def test_guards_are_named_and_nothing_half_done_stays(tmp_path: Path, tiny_backend: Any) -> None:
+    settings = settings_for(tmp_path)
     with started(settings, SSRF_PROTECTION_ENABLED="true") as server:
         token = fetch_token(server.url, settings.label_studio_username, settings.label_studio_password.get_secret_value())
         client = LabelStudio(server.url, token)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from labelwheel import serving
 from labelwheel.errors import ModelError
 from labelwheel.serving import LOOK_SECONDS, Champion, Served
 from tests.fixtures.line import Line
@@ -51,6 +53,28 @@ def test_the_first_requests_all_wait_for_the_first_model(line: Line) -> None:
         found = list(pool.map(ask, range(12)))
     assert len({id(served) for served in found}) == 1
     assert found[0] is not None
+
+
+def test_a_request_during_the_first_load_waits_for_the_model(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was once told that nothing serves: the look counted as done before the file was loaded."""
+    line.deploy(0.9)
+    champion, loading, go_on = Champion(line.database, line.settings, line.project.id), threading.Event(), threading.Event()
+    load = serving.load
+
+    def load_slowly(*arguments: Any) -> Served:
+        loading.set()
+        go_on.wait(10)
+        return load(*arguments)
+
+    monkeypatch.setattr(serving, "load", load_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(champion.current)
+        loading.wait(10)
+        second = pool.submit(champion.current)
+        time.sleep(0.1)
+        assert not second.done()
+        go_on.set()
+        assert first.result() is second.result() is not None
 
 
 def test_a_request_that_is_overtaken_while_it_begins_lets_go_of_no_lock_but_its_own(line: Line) -> None:

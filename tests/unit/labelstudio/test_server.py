@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from labelwheel.labelstudio import server
 from labelwheel.labelstudio.server import command, environment
 from labelwheel.settings import Settings
 
@@ -38,3 +41,34 @@ def test_the_address_is_the_port_really_taken_unless_a_public_one_is_set(tmp_pat
     assert environment(settings(tmp_path), 8123)["LABEL_STUDIO_HOST"] == "http://127.0.0.1:8123"
     public = environment(settings(tmp_path, label_studio_public_url="https://label.example/"), 8123)
     assert public["LABEL_STUDIO_HOST"] == public["CSRF_TRUSTED_ORIGINS"] == "https://label.example"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Settings:
+    """An installation with a prepared database, and a home beside it."""
+    program = tmp_path / "environment/bin/label-studio"
+    prepared = tmp_path / "environment" / server.PREPARED
+    for path in (program, prepared):
+        path.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    prepared.write_text("migrated")
+    return Settings(home=tmp_path / "var", label_studio_command=str(program))
+
+
+def test_the_first_start_begins_with_the_prepared_database(installed: Settings) -> None:
+    server.ensure_database(installed)
+    assert [path.read_text() for path in (installed.home / "label-studio").iterdir()] == ["migrated"]
+
+
+def test_a_database_in_use_is_never_replaced(installed: Settings) -> None:
+    database = installed.home / "label-studio/label_studio.sqlite3"
+    database.parent.mkdir(parents=True)
+    database.write_text("a year of work")
+    server.ensure_database(installed)
+    assert database.read_text() == "a year of work"
+
+
+@pytest.mark.parametrize("command", ["label-studio-that-is-not-there", "./neither/is/this"])
+def test_without_a_prepared_one_label_studio_makes_its_own(tmp_path: Path, command: str) -> None:
+    server.ensure_database(Settings(home=tmp_path / "var", label_studio_command=command))
+    assert not (tmp_path / "var").exists()

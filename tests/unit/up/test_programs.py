@@ -15,7 +15,7 @@ def settings(home: Path, **fields: object) -> Settings:
 def test_everything_starts_in_the_order_of_need(tmp_path: Path) -> None:
     steps = plan(settings(tmp_path), settings(tmp_path, label_studio_url="http://127.0.0.1:8080"))
     assert [step.name for step in steps] == [
-        *("valkey", "database", "label-studio", "ml-backend", "Label Studio project", "console"),
+        *("valkey", "database", "Label Studio's database", "label-studio", "ml-backend", "Label Studio project", "console"),
         *("worker-fast", "worker-training", "scheduler"),
     ]
 
@@ -41,4 +41,4 @@ def test_our_programs_get_what_up_decided_over_what_the_user_exported(tmp_path: 
 def test_only_servers_are_waited_for_one_by_one(tmp_path: Path) -> None:
     steps = plan(settings(tmp_path), settings(tmp_path))
     assert [step.name for step in steps if isinstance(step, Program) and not step.health] == ["worker-fast", "worker-training", "scheduler"]
-    assert [step.name for step in steps if isinstance(step, Task)] == ["database", "Label Studio project"]
+    assert [step.name for step in steps if isinstance(step, Task)] == ["database", "Label Studio's database", "Label Studio project"]
