@@ -97,7 +97,7 @@ def play(data: Path | None, seed: int | None, missing_source: str | None, keep: 
 
 def _scenario(data: Path | None, seed: int, missing_source: str | None) -> Scenario:
     try:
-        with screen.status("painting frames …"):
+        with screen.status("reading frames …"):
             return scenario.from_folder(data, seed, missing_source) if data else scenario.synthetic(seed, missing_source)
     except ValueError as error:
         raise LabelwheelError(str(error), "See `labelwheel demo --help`.") from error
@@ -133,7 +133,7 @@ def _set_stage(played: Scenario, home: Path, began: float) -> Stage:
     settings = load_settings(home)
     token = settings.label_studio_token.get_secret_value()
     eyes = Eyes(settings.console_url, settings.api_token.get_secret_value(), settings.label_studio_url, token)
-    truth = {frame.external_id: frame.truth for frame in played.frames}
+    truth = {frame.external_id: frame.truth for frame in played.acts.frames}
     annotator = ScriptedAnnotator(settings.label_studio_url, token, truth, Rates(), played.seed)
     camera = Camera(settings.ml_backend_url, settings.api_token.get_secret_value())
     project_id = int(eyes.api("overview")["project"]["ls_project_id"])
@@ -152,8 +152,8 @@ def _perform(stage: Stage) -> None:
 
 def _cold_start(stage: Stage) -> None:
     with stage.step("The camera starts: no model yet") as seen:
-        _film(stage, stage.scenario.cold)
-        seen.append(f"{len(stage.scenario.cold)} captures, {_by_source(stage.scenario.cold)}")
+        _film(stage, stage.scenario.acts.cold)
+        seen.append(f"{len(stage.scenario.acts.cold)} captures, {_by_source(stage.scenario.acts.cold)}")
     with stage.step("A diverse first batch and the audits become tasks") as seen:
         wanted = int(stage.scenario.settings["FIRST_BATCH"])
         stats = until("the first batch in Label Studio", lambda: _pushed(stage, "novelty", wanted), 120)
@@ -173,9 +173,9 @@ def _first_model(stage: Stage) -> None:
 def _new_source_arrives(stage: Stage) -> None:
     missing = " and ".join(filter(None, (stage.scenario.missing_source, stage.scenario.missing_label)))
     with stage.step(f"The stream brings {missing}") as seen:
-        answers = _film(stage, stage.scenario.stream)
+        answers = _film(stage, stage.scenario.acts.stream)
         seen.append(
-            f"{len(answers)} captures, {_by_source(stage.scenario.stream)}, {sum(len(a['detections'] or []) for a in answers)} detections"
+            f"{len(answers)} captures, {_by_source(stage.scenario.acts.stream)}, {sum(len(a['detections'] or []) for a in answers)} detections"
         )
     with stage.step("Uncertain and audited captures become tasks with pre-annotations") as seen:
         stats = until("enough uncertain captures in Label Studio", lambda: _pushed(stage, "low_confidence", NEW_LABELS + 8), 180)
@@ -223,14 +223,14 @@ def _control(stage: Stage) -> None:
 
 def _light_changes(stage: Stage) -> None:
     with stage.step("Every source runs on in steady light: no alert") as seen:
-        _film(stage, stage.scenario.calm)
+        _film(stage, stage.scenario.acts.calm)
         tested = until("a drift test of the source that will change", lambda: _drift_series(stage), 120)
         time.sleep(2 * stage.settings.tick_drift)
         alerts = stage.eyes.api("metrics/drift")["alerts"]
         _demand(not alerts, f"an alert without a cause: {alerts}")
         stage.seen["calm_score"] = tested[-1]["score"]
-        seen.append(f"score {tested[-1]['score']} on {stage.scenario.dimmed_source}, 0 alerts")
-    with stage.step(f"{stage.scenario.dimmed_source} loses light, and the alert is raised") as seen:
+        seen.append(f"score {tested[-1]['score']} on {stage.scenario.acts.dimmed_source}, 0 alerts")
+    with stage.step(f"{stage.scenario.acts.dimmed_source} loses light, and the alert is raised") as seen:
         alert = _dim(stage)
         stage.seen["alert"] = alert
         seen.append(alert["message"])
@@ -238,7 +238,7 @@ def _light_changes(stage: Stage) -> None:
 
 def _dim(stage: Stage) -> dict[str, Any]:
     """The light changes for good: the camera goes on in portions, until the windows are full of it."""
-    dark = list(stage.scenario.dark)
+    dark = list(stage.scenario.acts.dark)
     portion = max(stage.settings.drift_window // 2, 1)
     for start in range(0, len(dark), portion):
         _film(stage, dark[start : start + portion])
@@ -327,7 +327,7 @@ def _refreshed(stage: Stage) -> str | None:
 
 def _drift_series(stage: Stage) -> list[dict[str, Any]] | None:
     sources = stage.eyes.api("metrics/drift")["sources"]
-    mine = next((entry for entry in sources if entry["source"] == stage.scenario.dimmed_source), None)
+    mine = next((entry for entry in sources if entry["source"] == stage.scenario.acts.dimmed_source), None)
     series: list[dict[str, Any]] = [point for feature in mine["features"] for point in feature["series"]] if mine else []
     return series or None
 
@@ -335,7 +335,7 @@ def _drift_series(stage: Stage) -> list[dict[str, Any]] | None:
 def _alert(stage: Stage) -> dict[str, Any] | None:
     alerts = stage.eyes.api("metrics/drift")["alerts"]
     for alert in alerts:
-        _demand(alert["source"] == stage.scenario.dimmed_source, f"an alert on a source that did not change: {alert}")
+        _demand(alert["source"] == stage.scenario.acts.dimmed_source, f"an alert on a source that did not change: {alert}")
     return alerts[0] if alerts else None
 
 

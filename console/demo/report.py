@@ -63,7 +63,7 @@ def recompute(stage: Stage, failure: str) -> dict[str, Any]:
         "missing_source": stage.scenario.missing_source,
         "missing_label": stage.scenario.missing_label,
         "labels": list(stage.scenario.labels),
-        "frames": {act: scenario.counts(getattr(stage.scenario, act)) for act in ("cold", "stream", "calm", "dark")},
+        "frames": {act: scenario.counts(getattr(stage.scenario.acts, act)) for act in ("cold", "stream", "calm", "dark")},
         "scripted_annotator": asdict(stage.tally),
         "steps": [asdict(step) for step in stage.steps],
         "failure": failure,
@@ -311,7 +311,7 @@ def _mlflow_agrees(found: dict[str, Any]) -> bool:
 
 
 def _drift_checks(stage: Stage, drift: dict[str, Any]) -> list[Check]:
-    dimmed = stage.scenario.dimmed_source
+    dimmed = stage.scenario.acts.dimmed_source
     alerts = drift["alerts"]
     alone = [alert["source"] for alert in alerts] == [dimmed]
     first = alerts[0]["at"] if alerts else ""

@@ -1,10 +1,11 @@
-"""What the demo plays: which frames arrive when, and the settings of the small system that it plays on. Pure."""
+"""What the demo plays: which frames arrive when, and the settings of the small system that it plays on."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +17,18 @@ STREAM_FRAMES = 270
 CALM_FRAMES = 60
 DARK_FRAMES = 75
 LIGHT = 0.55  # share of the light that is left after the change
+MISSING_LABEL = "stain"  # the synthetic plant's class that comes with the stream
 NEW_LABELS = 60  # training labels that make the retraining due
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """Frames in four acts. `settings` are environment variables of the demo's own system."""
+class Acts:
+    """The frames in four acts: before the first model, with what it never saw, in steady light, in failing light."""
 
-    seed: int
-    labels: tuple[str, ...]
-    missing_source: str
-    missing_label: str | None
     cold: tuple[Frame, ...]
     stream: tuple[Frame, ...]
     calm: tuple[Frame, ...]
     dark: tuple[Frame, ...]
-    settings: dict[str, str]
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -40,6 +37,23 @@ class Scenario:
     @property
     def dimmed_source(self) -> str:
         return self.dark[0].source
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`settings` are environment variables of the demo's own system; `painting` ends with the acts."""
+
+    seed: int
+    labels: tuple[str, ...]
+    missing_source: str
+    missing_label: str | None
+    settings: dict[str, str]
+    painting: Future[Acts]
+
+    @property
+    def acts(self) -> Acts:
+        """The frames; waits until they are painted."""
+        return self.painting.result()
 
 
 BASE_SETTINGS = {
@@ -63,20 +77,26 @@ BASE_SETTINGS = {
 
 
 def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
-    """The built-in plant: line-c and the class stain come only with the stream."""
-    rng = random.Random(seed)  # noqa: S311 - a demo's shuffle
+    """The built-in plant: line-c and the class stain come only with the stream. Returns at once; the painting takes some seconds."""
     missing = missing_source or SOURCES[-1]
-    missing_label = "stain"
+    if missing not in SOURCES:
+        raise ValueError(f"There is no source {missing!r}; take one of {', '.join(SOURCES)}.")
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
+    painter = ThreadPoolExecutor(1)
+    painting = painter.submit(_paint, seed, missing, MISSING_LABEL)
+    painter.shutdown(wait=False)
+    return Scenario(seed, LABELS, missing, MISSING_LABEL, BASE_SETTINGS | recipe, painting)
+
+
+def _paint(seed: int, missing: str, missing_label: str) -> Acts:
     plant = SyntheticPlant(seed)
     known = [source for source in SOURCES if source != missing]
-    early_labels = [label for label in LABELS if label != missing_label]
-    cold = list(plant.stream(COLD_FRAMES, known, early_labels))
+    cold = list(plant.stream(COLD_FRAMES, known, [label for label in LABELS if label != missing_label]))
     stream = list(plant.stream(STREAM_FRAMES, [*known, missing, missing]))
-    rng.shuffle(stream)
+    random.Random(seed).shuffle(stream)  # noqa: S311 - a demo's shuffle
     calm = list(plant.stream(CALM_FRAMES, SOURCES))
     dark = [darken(plant.frame(known[0]), LIGHT) for _ in range(DARK_FRAMES)]
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
-    return Scenario(seed, LABELS, missing, missing_label, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
+    return Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark))
 
 
 def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Scenario:
@@ -99,7 +119,9 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
     recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "600", "WARM_UPDATES": "200", "BATCH_SIZE": "8"}
     labels = tuple(classes(data))
-    return Scenario(seed, labels, missing, None, tuple(cold), tuple(stream), tuple(calm), tuple(dark), BASE_SETTINGS | recipe)
+    painted: Future[Acts] = Future()
+    painted.set_result(Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark)))
+    return Scenario(seed, labels, missing, None, BASE_SETTINGS | recipe, painted)
 
 
 def counts(frames: Sequence[Frame]) -> dict[str, int]:

@@ -11,6 +11,7 @@ import requests
 from flask import Flask, request
 from werkzeug.serving import make_server
 
+from console.demo import camera
 from console.demo.camera import Camera
 from console.demo.images import Frame
 
@@ -77,7 +78,8 @@ def test_a_refusal_is_not_repeated_and_says_why(door: Door, status: int) -> None
     assert len(door.arrivals) == 1
 
 
-def test_it_gives_up_in_the_end(door: Door) -> None:
+def test_it_gives_up_in_the_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "RETRY", camera.RETRY.new(backoff_factor=0.01, backoff_jitter=0))  # as often, in less time
     door.troubles = {"sub/f1.png": [503] * 100}
     with pytest.raises(requests.RequestException):
         Camera(door.url, "secret").inspect(frame(1))
