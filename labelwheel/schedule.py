@@ -2,6 +2,7 @@
 
 A tick is a row UNIQUE(name, fire time): whoever inserts it rings the bell, so two schedulers, a restart or a clock that
 jumps ring once. The sweep asks the database what is due and rings for it again; it is why a flushed Redis costs one tick.
+Webhooks leave hints in the database and ring nothing: while hints wait, the pull is rung for every few seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from labelwheel.settings import Settings
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 120
+HINT_SECONDS = 3  # a busy annotator sends a webhook every few seconds, and every pull costs Label Studio as much as several clicks
 KEEP_TICKS = timedelta(days=2)
 
 
@@ -46,12 +48,14 @@ def intervals(settings: Settings) -> dict[str, int]:
 
 def turn(database: Database, settings: Settings, now: datetime) -> list[str]:
     """Fire every tick that is due at `now` and that nobody fired yet; return their names."""
-    fired = [name for name, seconds in intervals(settings).items() if _claim(database, name, fire_time(now, seconds))]
+    fired = [name for name, seconds in intervals(settings).items() if claim(database, name, fire_time(now, seconds))]
     for name in fired:
         if name == "sweep":
             sweep(database, now)
         else:
             queue.ring(name)
+    if _hints_wait(database) and claim(database, "hints", fire_time(now, HINT_SECONDS)):
+        queue.ring("sync.pull")
     return fired
 
 
@@ -69,8 +73,6 @@ def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
 
 def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]]:
     """Jobs that the rows ask for, whatever Redis remembers."""
-    if session.scalar(select(exists().where(Hint.handled_at.is_(None)))):
-        yield "sync.pull", None
     if session.scalar(select(exists().where(QueueItem.status == "pending"))):
         yield "sync.push", None
     for deployment_id in session.scalars(_unrefreshed()):
@@ -92,7 +94,13 @@ def _stalled_runs(silent_since: datetime) -> Select[int]:
     return select(TrainingRun.id).where(TrainingRun.status.in_(ACTIVE_RUN_STATUSES), silent)
 
 
-def _claim(database: Database, name: str, moment: datetime) -> bool:
+def _hints_wait(database: Database) -> bool:
+    with database.read() as session:
+        return bool(session.scalar(select(exists().where(Hint.handled_at.is_(None)))))
+
+
+def claim(database: Database, name: str, moment: datetime) -> bool:
+    """Take the tick `name` at `moment` (a `fire_time`); False when somebody, anywhere, has taken it already."""
     with database.read() as session:  # most looks find the tick taken: do not queue for the write lock then
         if session.scalar(select(Tick.id).where(Tick.name == name, Tick.fire_time == moment)):
             return False

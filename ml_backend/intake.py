@@ -1,6 +1,6 @@
 """Webhook intake: verify, write a hint, answer. Label Studio waits for one second in the annotator's own request.
 
-A hint only says that something changed; the pull decides what is true. So everything that arrives is reduced to an action
+A hint only says that something changed; the scheduler rings for a pull while hints wait, and the pull decides what is true. So everything that arrives is reduced to an action
 and task ids, both spellings of Label Studio's actions and lists or singles alike.
 """
 
@@ -39,7 +39,6 @@ def webhook() -> tuple[dict[str, Any], int]:
         return {"status": "considered"}, 200
     with state().database.write() as session:
         session.add(Hint(project_id=project.id, action=action, task_ids=task_ids(body)))
-    queue.ring("sync.pull")
     return {"status": "noted"}, 202
 
 

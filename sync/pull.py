@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
 from labelwheel import queue
@@ -18,6 +18,7 @@ from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, utcnow
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.lease import hold
 from labelwheel.project import current_project
+from labelwheel.schedule import claim, fire_time
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse
 from sync.mirror import mark_deleted, mirror_tasks
@@ -32,13 +33,14 @@ def pull(database: Database, settings: Settings, client: LabelStudio) -> int:
     """Mirror what changed since the last pull; return how many of our tasks were looked at."""
     with database.read() as session:
         project = current_project(session, settings)
-        newest_hint = session.scalar(select(func.max(Hint.id)).where(Hint.project_id == project.id, Hint.handled_at.is_(None)))
+        hints = list(session.scalars(select(Hint).where(Hint.project_id == project.id, Hint.handled_at.is_(None)).order_by(Hint.id)))
     with hold(database, f"pull:{project.id}") as lease:
         if lease is None:
             return 0
         seen = _pull_changes(database, client, project)
-        _sweep_deleted(database, client, project)
-        _settle_hints(database, project.id, newest_hint)
+        if _deletions_due(database, settings, project, hints):
+            _sweep_deleted(database, client, project)
+        _settle_hints(database, project.id, hints)
     if seen:
         queue.ring("retrain.consider")
     return seen
@@ -55,6 +57,12 @@ def _pull_changes(database: Database, client: LabelStudio, project: Project) -> 
             seen += mirror_tasks(session, project, tags, tasks, people)
             session.execute(update(Project).where(Project.id == project.id).values(pull_cursor=cursor))
     return seen
+
+
+def _deletions_due(database: Database, settings: Settings, project: Project, hints: Sequence[Hint]) -> bool:
+    """Looking for deleted tasks reads the id of every task: after a hint that some are gone, else once in the interval of the ticks."""
+    hinted = any(hint.action == "TASKS_DELETED" for hint in hints)
+    return claim(database, f"deletions:{project.id}", fire_time(utcnow(), settings.tick_pull)) or hinted
 
 
 def _sweep_deleted(database: Database, client: LabelStudio, project: Project) -> None:
@@ -77,12 +85,11 @@ def _sweep_deleted(database: Database, client: LabelStudio, project: Project) ->
         mark_deleted(session, rows, parse(project.label_config))
 
 
-def _settle_hints(database: Database, project_id: int, newest: int | None) -> None:
-    if newest is not None:
+def _settle_hints(database: Database, project_id: int, hints: Sequence[Hint]) -> None:
+    if hints:
+        seen = (Hint.project_id == project_id, Hint.id <= hints[-1].id, Hint.handled_at.is_(None))
         with database.write() as session:
-            session.execute(
-                update(Hint).where(Hint.project_id == project_id, Hint.id <= newest, Hint.handled_at.is_(None)).values(handled_at=utcnow())
-            )
+            session.execute(update(Hint).where(*seen).values(handled_at=utcnow()))
 
 
 def _batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

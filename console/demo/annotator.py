@@ -93,6 +93,11 @@ class ScriptedAnnotator:
         """Tasks that nobody submitted or skipped, highest `data.priority` first, with their predictions."""
         return sorted(self._pages(project_id), key=lambda task: (-float(task["data"].get("priority") or 0), task["id"]))
 
+    def open_count(self, project_id: int) -> int:
+        """How many tasks nobody submitted or skipped."""
+        fixed = {"project": project_id, "include": "id", "page_size": 1, "query": json.dumps(UNTOUCHED)}
+        return int(self._get("tasks", fixed)["total"])
+
     def label(self, project_id: int, limit: int | None = None, threads: int = 4, progress: Callable[[int], None] | None = None) -> Tally:
         """Work through the open tasks, at most `limit`; what was done. requests.RequestException when Label Studio refuses."""
         control = self._control(project_id)

@@ -273,9 +273,9 @@ def _label(stage: Stage, limit: int | None) -> str:
 def _label_up_to(stage: Stage, wanted: int) -> int:
     """Label in portions that cannot overshoot (a task gives one training label at most), each after the last was pulled."""
     while (given := _settled_labels(stage)) < wanted:
-        before = len(stage.annotator.open_tasks(stage.project_id))
+        before = stage.annotator.open_count(stage.project_id)
         _label(stage, wanted - given)
-        _demand(len(stage.annotator.open_tasks(stage.project_id)) < before, "the open tasks ran out")
+        _demand(stage.annotator.open_count(stage.project_id) < before, "the open tasks ran out")
     return given
 
 
@@ -284,7 +284,7 @@ def _settled_labels(stage: Stage) -> int:
 
     def agree() -> bool:
         stats = stage.eyes.api("labeling-queue/stats")["by_status"]
-        return bool(stats.get("pushed", 0) == len(stage.annotator.open_tasks(stage.project_id)))
+        return bool(stats.get("pushed", 0) == stage.annotator.open_count(stage.project_id))
 
     until("the pull of all submitted annotations", agree, 60)
     return int(stage.eyes.api("retraining/status")["new_labels"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -66,10 +67,11 @@ BASE_SETTINGS = {
     "FIRST_LABELS": "170",
     "MIN_NEW_LABELS": str(NEW_LABELS),
     "COOLDOWN_SECONDS": "5",
+    "TRAIN_THREADS": str(os.cpu_count() or 1),  # nobody labels meanwhile, so no core need be left free
     "TRAIN_CONTROL": "true",
     "REPLAY": "1.0",
     "TICK_SELECT": "6",
-    "TICK_PULL": "6",
+    "TICK_PULL": "20",
     "TICK_POLICY": "4",
     "TICK_DRIFT": "6",
     "TICK_SWEEP": "4",
@@ -81,7 +83,7 @@ def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
     missing = missing_source or SOURCES[-1]
     if missing not in SOURCES:
         raise ValueError(f"There is no source {missing!r}; take one of {', '.join(SOURCES)}.")
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "150", "BATCH_SIZE": "8"}
     painter = ThreadPoolExecutor(1)
     painting = painter.submit(_paint, seed, missing, MISSING_LABEL)
     painter.shutdown(wait=False)

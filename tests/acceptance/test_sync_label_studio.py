@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from werkzeug.serving import make_server
 
 from console.connect import connect
-from labelwheel import queue
+from labelwheel import queue, schedule
 from labelwheel.database import get_database, migrate
 from labelwheel.database.tables import Deployment, Hint, Label, LsTask, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelStudioUnreachable
@@ -152,7 +152,9 @@ def test_a_capture_becomes_a_label(wheel: Wheel, bell: Redis) -> None:
     bell.flushall()
     wheel.studio.create_annotation(first, [drawn(10), drawn(50, "short")])
     assert eventually(lambda: hints(wheel)) == ["ANNOTATION_CREATED"], "one event is one hint: no second webhook was registered"
-    assert queue.get_queue("fast").job_ids == ["sync-pull"]
+    assert queue.get_queue("fast").job_ids == [], "the annotator's request waits for no queue"
+    schedule.turn(wheel.database, wheel.settings, utcnow())
+    assert "sync-pull" in queue.get_queue("fast").job_ids
 
     wheel.studio.create_annotation(second, [])
     wheel.studio.create_annotation(skipped, [drawn()], was_cancelled=True)

@@ -118,6 +118,7 @@ def test_it_corrects_what_it_is_shown(
     door: Door, project: int, label_studio_server: Server, label_studio_token: str, frames: list[Frame]
 ) -> None:
     person = annotator(label_studio_server, label_studio_token, frames, replace(FLAWLESS, content=0.9))
+    assert person.open_count(project) == 7
     assert [one["data"]["external_id"] for one in person.open_tasks(project)] == ["stranger", "f5", "f4", "f3", "f2", "f1", "f0"]
     tally = person.label(project)
     acts = {"kept": 2, "moved": 1, "relabelled": 1, "deleted": 2, "added": 2}

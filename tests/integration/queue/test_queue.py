@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ from labelwheel.database.tables import (
     utcnow,
 )
 from labelwheel.errors import QueueUnreachable
-from labelwheel.settings import PREFIX, get_settings
+from labelwheel.settings import PREFIX, Settings, get_settings
 from tests.fixtures.database import add_project
 
 
@@ -99,14 +99,32 @@ def test_an_argument_reaches_the_job_as_json(bell: Redis, monkeypatch: pytest.Mo
 def test_a_flushed_server_gets_back_what_the_database_says_is_due(bell: Redis, sqlite_database: Database) -> None:
     now = utcnow()
     deployment, run = due_rows(sqlite_database, now)
-    expected = {("sync.pull", None), ("sync.push", None), ("sync.refresh", deployment), ("retrain.run", run)}
+    expected = {("sync.push", None), ("sync.refresh", deployment), ("retrain.run", run)}
     for _ in range(2):
         bell.flushall()
         assert set(schedule.sweep(sqlite_database, now)) == expected
-        assert waiting() == ["sync-pull", "sync-push", f"sync-refresh-{deployment}"]
+        assert waiting() == ["sync-push", f"sync-refresh-{deployment}"]
         assert waiting("training") == [f"retrain-run-{run}"]
     schedule.sweep(sqlite_database, now)
-    assert len(waiting()) == 3, "sweeping again doubles nothing"
+    assert len(waiting()) == 2, "sweeping again doubles nothing"
+
+
+def test_while_hints_wait_the_pull_is_rung_for_every_few_seconds(bell: Redis, sqlite_database: Database) -> None:
+    now, pause = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(seconds=schedule.HINT_SECONDS)
+    schedule.turn(sqlite_database, Settings(), now)
+    rung, project = [], add_project(sqlite_database)
+    with sqlite_database.write() as session:
+        session.add_all(Hint(project_id=project.id, action="ANNOTATION_CREATED", task_ids=[n]) for n in range(20))
+    for moment in (now, now, now + pause):
+        bell.flushall()
+        schedule.turn(sqlite_database, Settings(), moment)
+        rung.append(waiting())
+    assert rung == [["sync-pull"], [], ["sync-pull"]]
+    with sqlite_database.write() as session:
+        session.execute(update(Hint).values(handled_at=now))
+    bell.flushall()
+    schedule.turn(sqlite_database, Settings(), now + 2 * pause)
+    assert waiting() == []
 
 
 def test_what_is_done_is_not_asked_for(bell: Redis, sqlite_database: Database) -> None:
@@ -139,7 +157,7 @@ def test_a_dead_server_is_named_and_costs_a_ring_next_to_nothing(monkeypatch: py
         queue.ring("sync.push")
         assert time.monotonic() - begun < 0.5, "a webhook has one second"
     due_rows(sqlite_database, utcnow())
-    assert len(schedule.sweep(sqlite_database, utcnow())) == 4
+    assert len(schedule.sweep(sqlite_database, utcnow())) == 3
 
 
 def due_rows(database: Database, now: datetime) -> tuple[int, int]:
