@@ -24,6 +24,7 @@ from labelwheel.settings import get_settings
 log = structlog.get_logger(__name__)
 
 QUEUES = ("fast", "training")
+ANSWER_SECONDS = 5
 _ENDED = {JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED}
 
 
@@ -50,8 +51,8 @@ JOBS = {
 
 @lru_cache(maxsize=4)
 def connect(url: str) -> Redis:
-    """A client for the Redis at `url` (redis://, rediss:// or unix://). Connects at first use."""
-    return Redis.from_url(url, socket_connect_timeout=3, health_check_interval=30)
+    """A client for the Redis at `url` (redis://, rediss:// or unix://). Connects at first use; a server that hangs is given up."""
+    return Redis.from_url(url, socket_connect_timeout=3, socket_timeout=ANSWER_SECONDS, health_check_interval=30)
 
 
 def get_queue(name: str, url: str | None = None) -> Queue:

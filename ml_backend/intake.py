@@ -1,7 +1,7 @@
 """Webhook intake: verify, write a hint, answer. Label Studio waits for one second in the annotator's own request.
 
-A hint only says that something changed; the scheduler rings for a pull while hints wait, and the pull decides what is true. So everything that arrives is reduced to an action
-and task ids, both spellings of Label Studio's actions and lists or singles alike.
+A hint only says that something changed; the scheduler rings for a pull while hints wait, and the pull decides what is true.
+So everything that arrives is reduced to an action and task ids, both spellings of Label Studio's actions and lists or singles alike.
 """
 
 from __future__ import annotations

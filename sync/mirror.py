@@ -38,12 +38,19 @@ def mark_deleted(session: Session, rows: Sequence[LsTask], tags: Sequence[Contro
     """Tasks that Label Studio no longer has: their annotations are gone, their items expire."""
     for row in rows:
         session.execute(_standing(row.project_id, row.key).values(deleted_at=utcnow()))
-        settle(session, row, tags)
+        _derive_labels(session, row, tags)
         move(session, row.queue_item, "expired", "pull", "the task was deleted in Label Studio")
 
 
 def settle(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> None:
     """Derive the labels of a task's image anew from the mirror, and move its queue item where they say."""
+    mine = _derive_labels(session, row, tags)
+    newest = max(mine, key=lambda revision: revision.updated_at, default=None)
+    move(session, row.queue_item, outcome(mine), newest.annotator if newest else "pull", "seen in Label Studio")
+
+
+def _derive_labels(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> list[Revision]:
+    """Bring the labels of the task's image up to date with the mirror; return the task's own revisions."""
     item = row.queue_item
     keys = select(LsTask.key).join(QueueItem).where(QueueItem.image_id == item.image_id, LsTask.project_id == row.project_id)
     query = select(AnnotationRevision).where(AnnotationRevision.project_id == row.project_id, AnnotationRevision.key.in_(keys))
@@ -51,9 +58,7 @@ def settle(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> None:
     write_labels(
         session, row.project_id, item.image, derive([_revision(entry) for entry in mirrored], tags, item.image.width, item.image.height)
     )
-    mine = [_revision(entry) for entry in mirrored if entry.key == row.key]
-    newest = max(mine, key=lambda revision: revision.updated_at, default=None)
-    move(session, item, outcome(mine), newest.annotator if newest else "pull", "seen in Label Studio")
+    return [_revision(entry) for entry in mirrored if entry.key == row.key]
 
 
 def write_labels(session: Session, project_id: int, image: Image, labels: Sequence[Derived]) -> None:

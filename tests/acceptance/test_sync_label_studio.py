@@ -88,6 +88,12 @@ class Wheel(Line):
         with self.database.read() as session:
             return dict(session.execute(select(LsTask.ls_task_id, QueueItem.status).join(QueueItem)).tuples().all())
 
+    def history(self, ls_task_id: int) -> list[str]:
+        """Every status that the task's item had, in order."""
+        query = select(QueueEvent.status).join(LsTask, LsTask.queue_item_id == QueueEvent.queue_item_id)
+        with self.database.read() as session:
+            return list(session.scalars(query.where(LsTask.ls_task_id == ls_task_id).order_by(QueueEvent.id)))
+
     def labels(self) -> list[dict[str, Any]]:
         """All label rows, told by what they are and not by their ids; oldest first."""
         with self.database.read() as session:
@@ -264,8 +270,18 @@ def test_a_task_deleted_in_label_studio_expires_and_its_labels_are_withdrawn(whe
     wheel.studio.delete_tasks(wheel.project.ls_project_id, [opened, labelled])
     wheel.pull()
     assert wheel.statuses() == {kept: "pushed", opened: "expired", labelled: "expired"}
+    assert wheel.history(labelled) == ["pending", "pushed", "approved", "expired"]
     assert [bool(label["withdrawn_at"]) for label in wheel.labels()] == [True]
     assert wheel.push() == 0, "a person deleted it: it does not come back by itself"
+
+
+def test_a_task_that_came_back_under_another_id_is_followed(wheel: Wheel) -> None:
+    task, _ = wheel.pushed(2)
+    [data] = [entry["data"] for entry in wheel.tasks() if entry["id"] == task]
+    [restored] = wheel.studio.import_tasks(wheel.project.ls_project_id, [{"data": data}])
+    wheel.studio.delete_tasks(wheel.project.ls_project_id, [task])
+    wheel.pull()
+    assert wheel.statuses()[restored] == "pushed"
 
 
 def test_a_deleted_task_is_noticed_also_when_the_next_one_got_its_id(wheel: Wheel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -158,6 +159,15 @@ def test_a_dead_server_is_named_and_costs_a_ring_next_to_nothing(monkeypatch: py
         assert time.monotonic() - begun < 0.5, "a webhook has one second"
     due_rows(sqlite_database, utcnow())
     assert len(schedule.sweep(sqlite_database, utcnow())) == 3
+
+
+def test_a_server_that_takes_calls_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        monkeypatch.setenv(PREFIX + "REDIS_URL", f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
+        monkeypatch.setattr(queue, "ANSWER_SECONDS", 0.2)
+        get_settings.cache_clear()
+        with pytest.raises(QueueUnreachable, match="does not answer"):
+            queue.enqueue("sync.push")
 
 
 def due_rows(database: Database, now: datetime) -> tuple[int, int]:
