@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import requests
 from redis.exceptions import RedisError
@@ -11,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database, get_database
-from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, TrainingRun, utcnow
+from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
 from labelwheel.errors import LabelStudioError, LabelwheelError
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
@@ -29,8 +30,8 @@ def examine(settings: Settings) -> list[Fault]:
     faults = [*_database(settings)]
     if faults:
         return faults  # without a database nothing else can be judged
-    faults += [*_queue(settings), *_servers(settings)]
     database = get_database(settings.database_url)
+    faults += [*_queue(settings), *_scheduler(settings, database), *_servers(settings)]
     try:
         with database.read() as session:
             project = current_project(session, settings)
@@ -62,6 +63,14 @@ def _queue(settings: Settings) -> Iterator[Fault]:
     for name in QUEUES:
         if name not in served:
             yield Fault("no_worker", f"No worker serves the queue {name!r}.", f"Start one: `labelwheel worker {name}`.")
+
+
+def _scheduler(settings: Settings, database: Database) -> Iterator[Fault]:
+    with database.read() as session:
+        newest = session.scalar(select(func.max(Tick.fire_time)).where(Tick.name == "sweep"))
+    if newest is None or utcnow() - newest > timedelta(seconds=2 * settings.tick_sweep + 30):
+        message = f"The scheduler is silent{f' since {newest:%Y-%m-%d %H:%M:%S} UTC' if newest else ''}: nothing is pulled, selected or trained."
+        yield Fault("no_scheduler", message, "Start it with `labelwheel up`, or `labelwheel scheduler` where you run the parts yourself.")
 
 
 def _servers(settings: Settings) -> Iterator[Fault]:

@@ -154,10 +154,11 @@ def _new_labels(state: PolicyState, rules: PolicyRules) -> Reason:
 def _rested(state: PolicyState, rules: PolicyRules, now: datetime) -> Reason:
     if state.last_ended is None:
         return Reason("cooldown", "No run has ended yet.", True)
-    left = state.last_ended + timedelta(seconds=rules.cooldown_seconds) - now
-    if left <= timedelta():
+    rested = state.last_ended + timedelta(seconds=rules.cooldown_seconds)
+    if rested <= now:
         return Reason("cooldown", f"The last run ended more than {rules.cooldown_seconds} s ago.", True)
-    return Reason("cooldown", f"The last run ended less than {rules.cooldown_seconds} s ago: {left.total_seconds():.0f} s to wait.", False)
+    # A moment, not a countdown: the page's ETag shall change only when something did.
+    return Reason("cooldown", f"The last run ended less than {rules.cooldown_seconds} s ago: wait until {rested:%H:%M:%S} UTC.", False)
 
 
 def _changed(state: PolicyState) -> Reason:
