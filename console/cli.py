@@ -202,7 +202,7 @@ def demo(
     missing_source: Annotated[str | None, typer.Option(help="Source that the cold start lacks. Default: the last by name.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave everything running at the end, to look around.")] = False,
 ) -> None:
-    """Turn the wheel once, for real, on a system of its own in `var/demo/`: about seven minutes on two cores.
+    """Turn the wheel once, for real, on a system of its own in `var/demo/`: about ten minutes on two cores.
 
     Ends with a table, a picture and var/demo/report.json, and exits 0 only if each step was observed.
 
