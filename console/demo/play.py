@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from console.demo import folder, report, scenario
@@ -25,7 +27,7 @@ from console.demo.camera import Camera
 from console.demo.images import Frame
 from console.demo.scenario import NEW_LABELS, Scenario
 from console.demo.watch import DemoFailed, Eyes, until
-from labelwheel.errors import LabelwheelError
+from labelwheel.errors import AlreadyRunning, LabelwheelError
 from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
 
 screen = Console()
@@ -71,7 +73,27 @@ class Stage:
 
 
 def play(data: Path | None, seed: int | None, missing_source: str | None, keep: bool) -> int:
-    """Play the demo; 0 when every step was observed and every recomputed check holds."""
+    """Play the demo; 0 when every step was observed and every recomputed check holds. AlreadyRunning beside another one in this home."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends the demo ends its system as well
+    with _alone(get_settings().home / "demo"):
+        return _play(data, seed, missing_source, keep)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "demo.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AlreadyRunning(f"A demo runs already in {folder}.", "Let it end, or give this one a folder: LABELWHEEL_HOME.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _play(data: Path | None, seed: int | None, missing_source: str | None, keep: bool) -> int:
     from console.up import start, stop
 
     began = time.monotonic()

@@ -83,7 +83,7 @@ def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
     missing = missing_source or SOURCES[-1]
     if missing not in SOURCES:
         raise ValueError(f"There is no source {missing!r}; take one of {', '.join(SOURCES)}.")
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "420", "WARM_UPDATES": "120", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
     painter = ThreadPoolExecutor(1)
     painting = painter.submit(_paint, seed, missing, MISSING_LABEL)
     painter.shutdown(wait=False)
