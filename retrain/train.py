@@ -24,7 +24,6 @@ WAIT_SECONDS = 60  # for an orphan of an earlier attempt to notice that its pare
 BEAT_SECONDS = 1.0
 SAVE_SECONDS = 20.0  # between checkpoints: epochs of a small dataset are shorter than the saving
 CACHE_BYTES = 2**30  # of images that are kept decoded
-SHARED_BYTES = 2**28  # of shared memory that a process which loads images must find: a container may have less
 INTEGRATIONS = ("mlflow", "dvc", "sync", "clearml", "comet", "raytune", "wandb", "neptune", "tensorboard", "hub")  # those we do ourselves
 
 
@@ -95,17 +94,11 @@ def recipe(spec: Spec) -> dict[str, Any]:
         "val": False,
         "plots": False,
         "amp": False,
-        "workers": _loaders(),
+        "workers": 0,  # a loader beside the threads of the network takes turns with them on few cores
         "cache": "ram" if spec.images * spec.image_size**2 * 3 <= CACHE_BYTES else False,
         "verbose": False,
         "device": _device(),
     }
-
-
-def _loaders() -> int:
-    """Processes that load images while the network computes. One is enough, and it takes a quarter off each update."""
-    shared = Path("/dev/shm")  # noqa: S108  where batches are handed over
-    return int(shared.is_dir() and shutil.disk_usage(shared).free >= SHARED_BYTES)
 
 
 def _train(spec: Spec, checkpoint: Path | None, parent: int) -> None:

@@ -70,6 +70,7 @@ BASE_SETTINGS = {
     "TRAIN_THREADS": str(os.cpu_count() or 1),  # nobody labels meanwhile, so no core need be left free
     "TRAIN_CONTROL": "true",
     "REPLAY": "1.0",
+    "LEARNING_RATE": "0.0015",  # at the default 0.002 so short a training from scratch now and then goes nowhere
     "TICK_SELECT": "6",
     "TICK_PULL": "20",
     "TICK_POLICY": "4",
@@ -83,7 +84,7 @@ def synthetic(seed: int, missing_source: str | None = None) -> Scenario:
     missing = missing_source or SOURCES[-1]
     if missing not in SOURCES:
         raise ValueError(f"There is no source {missing!r}; take one of {', '.join(SOURCES)}.")
-    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "450", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "192", "FIRST_UPDATES": "320", "WARM_UPDATES": "170", "BATCH_SIZE": "8"}
     painter = ThreadPoolExecutor(1)
     painting = painter.submit(_paint, seed, missing, MISSING_LABEL)
     painter.shutdown(wait=False)
@@ -119,7 +120,7 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     dark = [darken(frame, LIGHT) for frame in later if frame.source == dimmed][-DARK_FRAMES:]
     darkened = {frame.external_id.rsplit("-dark", 1)[0] for frame in dark}
     calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
-    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "600", "WARM_UPDATES": "200", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "450", "WARM_UPDATES": "150", "BATCH_SIZE": "8"}
     labels = tuple(classes(data))
     painted: Future[Acts] = Future()
     painted.set_result(Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark)))
