@@ -50,8 +50,7 @@ demo: install  ## Turn the wheel once for real (DATA=folder, SEED=n, KEEP=1)
 	@$(BIN)/labelwheel demo $(if $(DATA),--data "$(DATA)") $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
 test: install lint  ## Lint and run all tests: unit, integration, acceptance
-	$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --durations 12 tests/unit tests/integration
-	$(PYTEST) --durations 12 tests/acceptance
+	$(PYTEST) --durations 15 tests/unit tests/integration tests/acceptance
 
 test-fast: $(VENV)/.installed  ## Unit tests only: seconds
 	$(PYTEST) tests/unit
