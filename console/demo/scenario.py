@@ -120,7 +120,7 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     dark = [darken(frame, LIGHT) for frame in later if frame.source == dimmed][-DARK_FRAMES:]
     darkened = {frame.external_id.rsplit("-dark", 1)[0] for frame in dark}
     calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
-    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "450", "WARM_UPDATES": "150", "BATCH_SIZE": "8"}
+    recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "400", "WARM_UPDATES": "130", "BATCH_SIZE": "8"}
     labels = tuple(classes(data))
     painted: Future[Acts] = Future()
     painted.set_result(Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark)))
