@@ -4,10 +4,12 @@
     ├── SettingsError            a setting is missing or contradicts another
     ├── InputError               what came in over HTTP, CLI or a file cannot be used
     │   ├── ImageError           the bytes are not an image that we accept
+    │   ├── AddressRefused       a task's image has an address that nobody allowed, or that is none
     │   └── ConflictError        the same external id arrived with other bytes; a run is already active
     ├── NotFoundError            the named thing does not exist
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   └── LabelStudioUnreachable
+    ├── FetchError               an image's server refused, was late, or sent something unusable
     ├── QueueUnreachable         Redis / Valkey does not answer
     ├── ModelError               a model file cannot be loaded or does not fit the class map
     ├── DatasetError             a dataset cannot be built or restored
@@ -54,6 +56,11 @@ class ImageError(InputError):
     code = "bad_image"
 
 
+class AddressRefused(InputError):
+    code = "address_refused"
+    status = 403
+
+
 class ConflictError(InputError):
     code = "conflict"
     status = 409
@@ -72,6 +79,11 @@ class LabelStudioError(LabelwheelError):
 class LabelStudioUnreachable(LabelStudioError):
     code = "label_studio_unreachable"
     status = 503
+
+
+class FetchError(LabelwheelError):
+    code = "fetch_failed"
+    status = 502
 
 
 class QueueUnreachable(LabelwheelError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labelwheel.errors import SettingsError
@@ -86,6 +86,30 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(32 * 2**20, ge=1024, description="Largest image accepted, in bytes.")
     max_image_pixels: int = Field(64_000_000, ge=1024, description="Largest image accepted, in pixels.")
 
+    # images that live elsewhere
+    image_sources: str = Field(
+        "",
+        description="Where images of tasks may be fetched from besides Label Studio: addresses that they begin with, separated by blanks, "
+        "such as `https://images.example/line-1/ s3://bucket/`. Empty: from nowhere else.",
+    )
+    image_networks: str = Field(
+        "",
+        description="Private networks that those hosts may lie in, such as `10.20.0.0/16`, separated by blanks. Empty: public ones only.",
+    )
+    label_studio_files: Path | None = Field(
+        None,
+        description="Document root of Label Studio's local files, where we share that disk. Empty: our media folder when `image_urls` is "
+        "`local-files`; other files are fetched through Label Studio.",
+    )
+    image_fetches: int = Field(8, ge=1, le=64, description="Images of tasks fetched and decoded at once.")
+    image_connect_seconds: float = Field(3, gt=0, description="Longest wait for a connection to an image's server.")
+    image_read_seconds: float = Field(10, gt=0, description="Longest silence of an image's server.")
+    image_total_seconds: float = Field(30, gt=0, description="Longest time for one image, redirects and all.")
+    image_recheck_seconds: float = Field(60, ge=0, description="An address is not asked again within this time whether its image changed.")
+    image_cache_bytes: int = Field(
+        2 * 2**30, ge=0, description="Disk for copies of images that live elsewhere; the least recently used go."
+    )
+
     # detector
     model_name: str = Field("labelwheel", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the model in the registry.")
     detector_threads: int = Field(0, ge=0, description="ONNX Runtime threads. 0: all cores.")
@@ -140,6 +164,24 @@ class Settings(BaseSettings):
     tick_drift: int = Field(300, ge=1, description="Seconds between drift checks.")
     tick_sweep: int = Field(15, ge=1, description="Seconds between sweeps for work that the queue lost.")
 
+    @field_validator("image_sources")
+    @classmethod
+    def _sources_can_be_read(cls, value: str) -> str:
+        if value:  # most settings have none, and reading them loads an HTTP client
+            from labelwheel.resolver.allow import read_sources
+
+            read_sources(value)
+        return value
+
+    @field_validator("image_networks")
+    @classmethod
+    def _networks_can_be_read(cls, value: str) -> str:
+        if value:
+            from labelwheel.resolver.allow import read_networks
+
+            read_networks(value)
+        return value
+
     @model_validator(mode="after")
     def _fill_derived(self) -> Settings:
         self.home = self.home.expanduser().resolve()
@@ -173,6 +215,11 @@ class Settings(BaseSettings):
     @property
     def images_dir(self) -> Path:
         return self.media_dir / "images"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Copies that can be made again; safe to delete at any time."""
+        return self.home / "cache"
 
     @property
     def secrets_file(self) -> Path:

@@ -34,11 +34,11 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def health() -> dict[str, str]:
-    """Label Studio gives it one second: only the database is looked at."""
+def health() -> dict[str, Any]:
+    """Label Studio gives it one second: only the database is looked at. `unanswered` counts tasks by why nothing was answered."""
     with state().database.read() as session:
         session.execute(text("SELECT 1"))
-    return {"status": "UP", "model_class": "DetectorModel"}
+    return {"status": "UP", "model_class": "DetectorModel", "unanswered": state().unanswered()}
 
 
 def _refuse(error: LabelwheelError) -> tuple[dict[str, Any], int, dict[str, str]]:

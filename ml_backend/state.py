@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from flask import current_app
 
@@ -11,6 +16,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
 from labelwheel.project import current_project
+from labelwheel.resolver.resolve import Resolver
 from labelwheel.serving import Champion
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
@@ -25,6 +31,31 @@ class State:
     store: ImageStore
     _champions: dict[int, Champion] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _unanswered: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        return Resolver(self.settings, self.database, self.store)
+
+    @cached_property
+    def fetchers(self) -> ThreadPoolExecutor:
+        """The threads that fetch images of tasks, for all requests together."""
+        return ThreadPoolExecutor(self.settings.image_fetches, thread_name_prefix="fetch")
+
+    @cached_property
+    def decoders(self) -> ThreadPoolExecutor:
+        """The threads that decode what is near; they never wait for another server."""
+        return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+
+    def count_unanswered(self, codes: Mapping[str, int]) -> None:
+        """Count tasks that were answered with nothing, by the code of the reason."""
+        with self._lock:
+            self._unanswered.update(codes)
+
+    def unanswered(self) -> dict[str, int]:
+        """Tasks answered with nothing since this process started, by the code of the reason."""
+        with self._lock:
+            return dict(self._unanswered)
 
     def project(self) -> Project:
         """The connected project; NotFoundError when there is none yet."""

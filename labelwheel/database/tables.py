@@ -103,6 +103,23 @@ class Image(Table):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
+class ImageAddress(Table):
+    """Which image an address in task data led to, and what its server calls that version of it. Only for images that live elsewhere."""
+
+    __tablename__ = "image_address"
+    __table_args__ = (UniqueConstraint("project_id", "address_sha256"), Index(None, "image_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    address_sha256: Mapped[str] = mapped_column(String(64))  # not the address: it may carry a signature
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    etag: Mapped[str] = mapped_column(String(300))
+    modified: Mapped[str] = mapped_column(String(100))
+    checked_at: Mapped[datetime]
+
+    image: Mapped[Image] = relationship()
+
+
 class Capture(Table):
     """One arrival of an image from a source. Split and audit are drawn here, before any model looks."""
 

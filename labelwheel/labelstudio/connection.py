@@ -59,6 +59,11 @@ class Connection:
         with as_our_errors(self.url):
             return self._request(path.lstrip("/"), {}).status_code
 
+    def authorization(self) -> str:
+        """The `Authorization` header that lets us in, for what the SDK cannot fetch; a lapsed access token is renewed first."""
+        with as_our_errors(self.url):
+            return str(self._sdk._client_wrapper.get_headers()["Authorization"])
+
     @cached_property
     def _sdk(self) -> LabelStudioBase:
         # The base class: the public one imports pandas and nltk for exports, 2 s that each forked job would pay.

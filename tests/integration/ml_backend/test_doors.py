@@ -318,9 +318,10 @@ def test_a_batch_keeps_its_order_and_one_bad_task_spoils_none(line: Line) -> Non
         {"id": 8, "data": {}},
         {"id": 9},
         {"id": 10, "data": None},
+        {"id": 11, "data": ["image"]},
     ]
     results = predict(line, {"tasks": [*tasks, *strangers]})
-    assert [len(entry) for entry in results] == [1, 1, 0, 1, 0, 0, 0, 0]
+    assert [len(entry) for entry in results] == [1, 1, 0, 1, 0, 0, 0, 0, 0]
     assert {entry[0]["score"] for entry in results if entry} == {0.7}
     regions = results[0][0]["result"]
     assert [(region["from_name"], region["to_name"], region["value"]["rectanglelabels"]) for region in regions] == [
