@@ -69,7 +69,9 @@ def _scheduler(settings: Settings, database: Database) -> Iterator[Fault]:
     with database.read() as session:
         newest = session.scalar(select(func.max(Tick.fire_time)).where(Tick.name == "sweep"))
     if newest is None or utcnow() - newest > timedelta(seconds=2 * settings.tick_sweep + 30):
-        message = f"The scheduler is silent{f' since {newest:%Y-%m-%d %H:%M:%S} UTC' if newest else ''}: nothing is pulled, selected or trained."
+        message = (
+            f"The scheduler is silent{f' since {newest:%Y-%m-%d %H:%M:%S} UTC' if newest else ''}: nothing is pulled, selected or trained."
+        )
         yield Fault("no_scheduler", message, "Start it with `labelwheel up`, or `labelwheel scheduler` where you run the parts yourself.")
 
 

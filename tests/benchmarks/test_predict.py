@@ -181,4 +181,3 @@ def _is_up(settings: Settings) -> bool:
         return requests.get(f"http://127.0.0.1:{settings.ml_backend_port}/health", timeout=2).ok
     except requests.ConnectionError:
         return False
-
