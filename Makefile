@@ -8,7 +8,7 @@ LABEL_STUDIO := label-studio==1.23.2
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install label-studio up down demo test test-fast lint fix prove bench docs clean
+.PHONY: help install constraints label-studio up down demo test test-fast lint fix prove bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ bench: install  ## Benchmarks; JSON under var/bench
 
 docs: $(VENV)/.installed  ## Generate docs/settings.md and docs/commands.md
 	$(BIN)/python -m console.reference docs
+
+constraints: $(VENV)/.installed  ## Write this environment's releases into constraints.txt
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -E '==' | grep -vE '^(pip|setuptools|wheel)=='; } > constraints.draft
+	@mv constraints.draft constraints.txt
 
 clean:  ## Remove environments and caches; var/ stays
 	rm -rf $(VENV) $(LS_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

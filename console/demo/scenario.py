@@ -7,11 +7,12 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from console.demo.folder import classes, read
-from console.demo.images import LABELS, SOURCES, Frame, SyntheticPlant, darken
+from console.demo.images import FIRST_SHIFT, LABELS, SOURCES, Frame, SyntheticPlant, darken
 
 COLD_FRAMES = 240
 STREAM_FRAMES = 270
@@ -123,8 +124,16 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "400", "WARM_UPDATES": "130", "BATCH_SIZE": "8"}
     labels = tuple(classes(data))
     painted: Future[Acts] = Future()
-    painted.set_result(Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark)))
+    painted.set_result(_in_order(Acts(tuple(cold), tuple(stream), tuple(calm), tuple(dark))))
     return Scenario(seed, labels, missing, None, BASE_SETTINGS | recipe, painted)
+
+
+def _in_order(acts: Acts) -> Acts:
+    """The frames as if filmed in the order in which they are played: the times of copied files say nothing, and drift goes by time."""
+    clock = (FIRST_SHIFT + timedelta(seconds=number) for number in range(len(acts.frames)))
+    return Acts(
+        *(tuple(replace(frame, captured_at=next(clock)) for frame in act) for act in (acts.cold, acts.stream, acts.calm, acts.dark))
+    )
 
 
 def counts(frames: Sequence[Frame]) -> dict[str, int]:
