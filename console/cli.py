@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from console import dataset, model
+from console.screen import AsJson, screen
+from console.screen import show as _show
+from console.screen import with_project as _with_project
 from labelwheel.errors import LabelwheelError
-from labelwheel.settings import Settings, get_settings
+from labelwheel.settings import get_settings
 
 app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
 app.add_typer(serve, name="serve")
-
-screen = Console()
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+app.add_typer(model.app, name="model")
+app.add_typer(dataset.app, name="dataset")
 
 
 class QueueName(StrEnum):
@@ -243,24 +244,3 @@ def scheduler() -> None:
     from console.serve import run_scheduler
 
     run_scheduler(get_settings())
-
-
-def _with_project(act: Callable[[Any, Any, Settings], Any]) -> Any:
-    from labelwheel.database import get_database
-    from labelwheel.project import current_project
-
-    with get_database().read() as session:
-        return act(session, current_project(session, get_settings()), get_settings())
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool, empty: str = "") -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, default=str))
-        return
-    if not rows:
-        screen.print(empty)
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    screen.print(table)

@@ -138,7 +138,9 @@ def _model(settings: Settings, database: Database, project: Project) -> Iterator
         deployment = newest_deployment(session, project.id)
     if deployment is None:
         message = "No model is deployed: annotators see no pre-annotations yet."
-        yield Fault("no_model", message, "Label the first batch (`labelwheel conditions` says how much is missing).")
+        yield Fault(
+            "no_model", message, "Label the first batch (see `labelwheel conditions`), or bring a model: `labelwheel model import`."
+        )
         return
     try:
         load(deployment, settings)

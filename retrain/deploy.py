@@ -13,8 +13,9 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion
 from labelwheel.errors import NotFoundError
-from labelwheel.serving import DEFAULT_TAG, newest_deployment
+from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.detector import Detector
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +25,27 @@ def deploy(database: Database, settings: Settings, model_version_id: int, decisi
     with database.write() as session:
         version = _version(session, model_version_id)
         row, fresh = _record(session, version, served_as(version, settings, tag), decision_id, tag)
-    if fresh:
-        queue.ring("sync.refresh", row.id)
-        log.info("model deployed", model=version.title, served_as=row.served_as)
-    _follow(settings, version)
+    _announce(settings, version, row, fresh)
     return row
+
+
+def deploy_by_hand(
+    database: Database, settings: Settings, model_version_id: int, note: str, tag: str = DEFAULT_TAG
+) -> tuple[Deployment, bool]:
+    """Deploy what a person chose, with the decision that says so. Also answers whether anything changed.
+
+    Raises NotFoundError, and ModelError for a file that could not serve: every server would keep the old model.
+    """
+    with database.read() as session:
+        version = _version(session, model_version_id)
+        name = served_as(version, settings, tag)
+    Detector(model_path(version.onnx_uri, settings), threads=settings.detector_threads)
+    with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
+        present = newest_deployment(session, version.project_id, tag)
+        decision = _chosen(session, version, present, note) if _differs(present, version, name) else None
+        row, fresh = _record(session, version, name, decision, tag)
+    _announce(settings, version, row, fresh)
+    return row, fresh
 
 
 def rollback(database: Database, settings: Settings, project_id: int, note: str = "", tag: str = DEFAULT_TAG) -> Deployment:
@@ -55,13 +72,13 @@ def served_as(version: ModelVersion, settings: Settings, tag: str) -> str:
 def _version(session: Session, model_version_id: int) -> ModelVersion:
     version = session.get(ModelVersion, model_version_id)
     if version is None:
-        raise NotFoundError(f"There is no model version {model_version_id}.", "MLflow lists them.")
+        raise NotFoundError(f"There is no model version {model_version_id}.", "See `labelwheel model list`.")
     return version
 
 
 def _record(session: Session, version: ModelVersion, name: str, decision_id: int | None, tag: str) -> tuple[Deployment, bool]:
     newest = newest_deployment(session, version.project_id, tag)
-    if newest is not None and (newest.model_version_id, newest.served_as) == (version.id, name):
+    if newest is not None and not _differs(newest, version, name):
         return newest, False
     row = Deployment(project_id=version.project_id, tag=tag, model_version_id=version.id, served_as=name, decision_id=decision_id)
     session.add(row)
@@ -69,11 +86,31 @@ def _record(session: Session, version: ModelVersion, name: str, decision_id: int
     return row, True
 
 
+def _differs(present: Deployment | None, version: ModelVersion, name: str) -> bool:
+    return present is None or (present.model_version_id, present.served_as) != (version.id, name)
+
+
+def _chosen(session: Session, version: ModelVersion, present: Deployment | None, note: str) -> int:
+    """Id of a decision that a person took."""
+    inputs = {"from": present.model_version_id if present else None, "to": version.id}
+    decision = Decision(project_id=version.project_id, kind="deploy", verdict="deploy", reasons=[note], inputs=inputs)
+    session.add(decision)
+    session.flush()
+    return decision.id
+
+
 def _earlier(session: Session, present: Deployment) -> int | None:
     query = select(Deployment.model_version_id).join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
     query = query.where(Deployment.project_id == present.project_id, Deployment.tag == present.tag, Deployment.role == present.role)
     older = ModelVersion.version < present.model_version.version
     return session.scalar(query.where(older).order_by(ModelVersion.version.desc()).limit(1))
+
+
+def _announce(settings: Settings, version: ModelVersion, row: Deployment, fresh: bool) -> None:
+    if fresh:
+        queue.ring("sync.refresh", row.id)
+        log.info("model deployed", model=version.title, served_as=row.served_as)
+    _follow(settings, version)
 
 
 def _follow(settings: Settings, version: ModelVersion) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import Capture, DatasetItem, Label, TrainingRun
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, Capture, DatasetItem, Label, TrainingRun
 
 FINISHED = ("promoted", "kept_champion")
 TRAINED_ON = ("train", "replay")
@@ -22,12 +22,24 @@ def approved(session: Session, project_id: int) -> dict[int, int]:
 
 
 def consumed(session: Session, project_id: int, before_run: int | None = None) -> set[int]:
-    """Ids of the labels that a finished run was trained on; `before_run` looks only at runs before that one."""
+    """Ids of the labels that weights have seen: a finished run was trained on them, or they were brought with a dataset.
+
+    `before_run` looks only at runs before that one.
+    """
     query = select(DatasetItem.label_id).join(TrainingRun, TrainingRun.dataset_id == DatasetItem.dataset_id)
     query = query.where(TrainingRun.project_id == project_id, TrainingRun.status.in_(FINISHED), DatasetItem.split.in_(TRAINED_ON))
     if before_run is not None:
         query = query.where(TrainingRun.id < before_run)
-    return set(session.scalars(query.distinct()))
+    return set(session.scalars(query.distinct())) | brought(session, project_id)
+
+
+def brought(session: Session, project_id: int) -> set[int]:
+    """Ids of the labels that came with a dataset and were not asked to count as new."""
+    query = select(Label.id).join(AnnotationRevision, AnnotationRevision.id == Label.annotation_revision_id)
+    came = AnnotationRevision.unique_id.startswith(IMPORTED)
+    return set(
+        session.scalars(query.where(Label.project_id == project_id, came, AnnotationRevision.body["as_new"].as_boolean().is_(False)))
+    )
 
 
 def splits(session: Session, project_id: int) -> dict[int, str]:

@@ -64,7 +64,11 @@ def _start(folder: Path, count: int) -> subprocess.Popen[bytes]:
 
 def environment(folder: Path, count: int) -> dict[str, str]:
     """The trainer's environment: offline, quiet, with a configuration folder of its own, and without our secrets."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LABELWHEEL_")}
+    return quiet(folder, count, {name: value for name, value in os.environ.items() if not name.startswith("LABELWHEEL_")})
+
+
+def quiet(folder: Path, count: int, kept: dict[str, str]) -> dict[str, str]:
+    """The variables `kept`, and those that keep torch and ultralytics offline, silent and to `count` threads."""
     path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
     return kept | {
         "PYTHONPATH": path,

@@ -34,7 +34,8 @@ class PolicyRules:
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """What the policy sees. `new_labels` are training labels that no finished run was trained on.
+    """What the policy sees. `new_labels` are training labels that no weights have seen; what a dataset brought counts nowhere here,
+    unless it was asked to.
 
     `failed_run` is the last run if it failed and no label came since; `last_ended` is when any run ended last.
     """
@@ -88,7 +89,8 @@ def decide(state: PolicyState, rules: PolicyRules, now: datetime) -> Verdict:
 def observe(session: Session, project: Project, settings: Settings) -> PolicyState:
     """Count what `decide` needs."""
     standing, splits = labels.approved(session, project.id), labels.splits(session, project.id)
-    by_split = Counter(splits.get(image_id, "quarantined") for image_id in standing)
+    brought = labels.brought(session, project.id)
+    by_split = Counter(splits.get(image_id, "quarantined") for image_id, label_id in standing.items() if label_id not in brought)
     trainable = {label_id for image_id, label_id in standing.items() if splits.get(image_id) == "train"}
     runs = _runs(session, project.id)
     deployment = newest_deployment(session, project.id)

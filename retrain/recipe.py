@@ -31,6 +31,17 @@ def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start:
     )
 
 
+def weights_of(champion: ModelVersion | None, settings: Settings) -> Path | None:
+    """Weights that a training can start from; None where there are none: an imported ONNX file serves, but cannot be trained on.
+
+    Ultralytics finds the classes of weights by their names, so another order or number of classes is no harm.
+    """
+    if champion is None or not champion.weights_uri:
+        return None
+    path = model_path(champion.weights_uri, settings)
+    return path if path.is_file() else None
+
+
 def recipe_of(work: Work, row: TrainingRun) -> Spec:
     """A run's spec, with a fresh seed; its dataset is brought back if its working copy is gone."""
     with work.database.read() as session:
@@ -39,7 +50,7 @@ def recipe_of(work: Work, row: TrainingRun) -> Spec:
     folder = work.datasets / stored.content_hash
     if not folder.is_dir():
         version.restore(work.datasets, stored.content_hash, work.settings.dvc_remote)
-    weights = model_path(champion.weights_uri, work.settings) if champion else None
-    start = str(weights) if weights and weights.is_file() else None
+    weights = weights_of(champion, work.settings)
+    start = str(weights) if weights else None
     images = len(chosen.only("train", "replay"))
     return recipe_for(work.settings, work.folder, folder / "data.yaml", images, start, secrets.randbelow(2**31))

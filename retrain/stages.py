@@ -24,7 +24,7 @@ from retrain.dataset import Item, Plan
 from retrain.deploy import deploy
 from retrain.evaluate import Scores, evaluate, reader
 from retrain.mirror import mirror
-from retrain.recipe import recipe_of
+from retrain.recipe import recipe_of, weights_of
 from retrain.spec import Progress, Result, Spec
 from retrain.work import Work
 
@@ -49,7 +49,8 @@ def export(work: Work) -> None:
     with work.database.read() as session:
         classes = current_class_map(session, row.project_id)
         champion = newest_deployment(session, row.project_id)
-        chosen = dataset.plan(session, row.project_id, classes, replay=work.settings.replay if champion else None, seed=work.run_id)
+        warm = weights_of(champion.model_version if champion else None, work.settings) is not None
+        chosen = dataset.plan(session, row.project_id, classes, replay=work.settings.replay if warm else None, seed=work.run_id)
         fresh = _fresh_labels(session, row, chosen)
     folder = work.datasets / chosen.content_hash
     yolo.write(chosen, work.store, folder, work.beat)

@@ -10,7 +10,7 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import AnnotationRevision, Image, Label, LsTask, Project, QueueItem, utcnow
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, Image, Label, LsTask, Project, QueueItem, utcnow
 from labelwheel.vision.label_config import ControlTag
 from sync.queue import move
 from sync.review import Derived, Revision, derive, outcome
@@ -51,14 +51,22 @@ def settle(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> None:
 
 def _derive_labels(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> list[Revision]:
     """Bring the labels of the task's image up to date with the mirror; return the task's own revisions."""
-    item = row.queue_item
-    keys = select(LsTask.key).join(QueueItem).where(QueueItem.image_id == item.image_id, LsTask.project_id == row.project_id)
-    query = select(AnnotationRevision).where(AnnotationRevision.project_id == row.project_id, AnnotationRevision.key.in_(keys))
-    mirrored = list(session.scalars(query))
-    write_labels(
-        session, row.project_id, item.image, derive([_revision(entry) for entry in mirrored], tags, item.image.width, item.image.height)
-    )
+    mirrored = settle_image(session, row.project_id, row.queue_item.image, tags)
     return [_revision(entry) for entry in mirrored if entry.key == row.key]
+
+
+def settle_image(session: Session, project_id: int, image: Image, tags: Sequence[ControlTag]) -> list[AnnotationRevision]:
+    """Derive the labels of an image anew from all that the mirror holds of it, which is returned."""
+    keys = list(session.scalars(select(LsTask.key).join(QueueItem).where(QueueItem.image_id == image.id, LsTask.project_id == project_id)))
+    mine = AnnotationRevision.key.in_([*keys, import_key(image)])
+    mirrored = list(session.scalars(select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, mine)))
+    write_labels(session, project_id, image, derive([_revision(entry) for entry in mirrored], tags, image.width, image.height))
+    return mirrored
+
+
+def import_key(image: Image) -> str:
+    """Key of what datasets say of an image: like that of a task, which it is not."""
+    return f"{image.sha256[:32]}-import"
 
 
 def write_labels(session: Session, project_id: int, image: Image, labels: Sequence[Derived]) -> None:
@@ -111,7 +119,8 @@ def _annotator(who: Any, people: Mapping[int, str]) -> str:
 
 
 def _revision(row: AnnotationRevision) -> Revision:
-    return Revision(row.id, row.unique_id, row.updated_at, row.annotator, row.was_cancelled, row.deleted_at, row.body.get("result") or [])
+    result, imported = row.body.get("result") or [], row.unique_id.startswith(IMPORTED)
+    return Revision(row.id, row.unique_id, row.updated_at, row.annotator, row.was_cancelled, row.deleted_at, result, imported)
 
 
 def _label_row(project_id: int, image_id: int, label: Derived) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Labels out of the mirror: a pure function, so that a rebuild from the mirror gives equal rows.
 
 Rules of this thin version: an annotation counts when it was submitted and not skipped; the newest one wins and supersedes
-the earlier ones of the same image; a deleted or later cancelled one is withdrawn; on submit it is approved; an empty one is
-a label too ("a person looked: nothing there").
+the earlier ones of the same image, and what a person said here supersedes what a dataset brought, whenever that was; a deleted
+or later cancelled one is withdrawn; on submit it is approved; an empty one is a label too ("a person looked: nothing there").
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Revision:
     was_cancelled: bool
     deleted_at: datetime | None
     result: Sequence[dict[str, Any]]
+    imported: bool = False  # it came with a dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Derived:
 
 def derive(revisions: Sequence[Revision], tags: Sequence[ControlTag], width: int, height: int) -> list[Derived]:
     """Every label that the revisions of one image give, oldest first; order of the input does not matter."""
-    ordered = sorted(revisions, key=lambda revision: (revision.updated_at, revision.id))
+    ordered = sorted(revisions, key=lambda revision: (not revision.imported, revision.updated_at, revision.id))
     withdrawn = {revision.id: _withdrawn(revision, ordered) for revision in ordered}
     labels = [revision for revision in ordered if not revision.was_cancelled]
     standing = [revision.id for revision in labels if withdrawn[revision.id] is None]

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Capture, Decision, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Capture, Decision, Label, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelwheelError
 from labelwheel.project import current_project
 from labelwheel.serving import Served, detections_of, load, newest_deployment, predict_stored, stored_predictions
@@ -53,7 +53,8 @@ def select_captures(database: Database, settings: Settings, now: datetime) -> in
 
 def _pool(session: Session, project_id: int) -> list[Capture]:
     queued = exists().where(QueueItem.project_id == Capture.project_id, QueueItem.image_id == Capture.image_id)
-    query = select(Capture).where(Capture.project_id == project_id, Capture.split != "quarantined", ~queued)
+    labelled = exists().where(Label.image_id == Capture.image_id, Label.withdrawn_at.is_(None))  # by an import, without a task
+    query = select(Capture).where(Capture.project_id == project_id, Capture.split != "quarantined", ~queued, ~labelled)
     # Newest first: what a camera sees now matters more than a backlog.
     return list(
         session.scalars(query.options(joinedload(Capture.image)).order_by(Capture.audit.desc(), Capture.id.desc()).limit(POOL_LIMIT))

@@ -19,6 +19,8 @@ REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label
 ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
 ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
 
+IMPORTED = "import:"  # begins the identity of an annotation that came with a dataset; Label Studio's begin with a number
+
 _ACTIVE = "status IN ('queued', 'exporting', 'training', 'evaluating')"
 
 
@@ -262,14 +264,14 @@ class LsTask(Table):
 
 
 class AnnotationRevision(Table):
-    """Mirror of Label Studio: every annotation in every state that we saw it in."""
+    """Mirror of Label Studio: every annotation in every state that we saw it in. Imported labels stand beside them, under `IMPORTED`."""
 
     __tablename__ = "annotation_revision"
     __table_args__ = (UniqueConstraint("project_id", "unique_id", "updated_at"), Index(None, "project_id", "key"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    unique_id: Mapped[str] = mapped_column(String(64))  # "<Label Studio's id>@<created_at>": see sync.mirror
+    unique_id: Mapped[str] = mapped_column(String(64))  # "<Label Studio's id>@<created_at>", or IMPORTED + digest: see sync.mirror
     updated_at: Mapped[datetime]
     key: Mapped[str] = mapped_column(String(100))  # our task key
     ls_annotation_id: Mapped[int]

@@ -85,6 +85,10 @@ class Detector:
         )
         return Detected([detection for detection in found if detection.box.valid], embedding)
 
+    def raw(self, tensor: Tensor) -> Tensor:
+        """The network's own answer to an input made by `prepare`, before any selection: what `select` takes."""
+        return self._run(tensor)[0]
+
     def _run(self, tensor: Tensor) -> tuple[Tensor, Tensor | None]:
         prediction, *rest = self._session.run(self._outputs, {self._input.name: tensor})
         return prediction[0], np.asarray(rest[0][0], dtype=np.float32).ravel() if rest else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_what_supersedes_is_a_later_label_that_stands(mirror: list[Revision]) ->
             successor = derived[label.superseded_by]
             assert successor.withdrawn_at is None
             assert (successor.annotated_at, successor.revision_id) > (label.annotated_at, label.revision_id)
+
+
+def counting(*revisions: Revision) -> list[int]:
+    """Revisions whose label is in force."""
+    return [label.revision_id for label in labels(*revisions) if label.withdrawn_at is None and label.superseded_by is None]
+
+
+@given(mirrors(), mirrors())
+def test_what_a_person_said_outranks_what_a_dataset_brought_whenever_that_was(people: list[Revision], mirror: list[Revision]) -> None:
+    brought = [replace(one, id=one.id + 100, unique_id=f"import:{one.unique_id}", imported=True) for one in mirror]
+    assert counting(*people, *brought) == (counting(*people) or counting(*brought))
 
 
 def test_an_edit_supersedes() -> None:

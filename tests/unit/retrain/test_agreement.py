@@ -1,0 +1,55 @@
+"""Two runtimes agree to a thousandth, or they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labelwheel.vision.detector import Tensor
+from retrain.agreement import Agreement, compare, together
+
+
+def answer(anchors: int = 500, classes: int = 3) -> Tensor:
+    random = np.random.default_rng(5)
+    parts = [random.uniform(0, 640, (2, anchors)), random.uniform(5, 200, (2, anchors)), random.uniform(0, 1, (classes, anchors))]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def test_an_answer_agrees_with_itself_and_with_its_own_rounding() -> None:
+    one = answer()
+    assert compare(one, one, end_to_end=False) == Agreement(1, 300, 1.0, 0.0)
+    assert compare(one, one + np.float32(1e-4), end_to_end=False).good
+
+
+@pytest.mark.parametrize("row", [4, 5, 6])
+def test_one_other_confidence_at_one_place_is_seen(row: int) -> None:
+    other = answer()
+    other[row, 17] += 0.002
+    found = compare(answer(), other, end_to_end=False)
+    assert found.confidence == pytest.approx(0.002, abs=1e-5)
+    assert not found.good
+
+
+def test_one_moved_box_among_the_strongest_is_seen() -> None:
+    other = answer()
+    other[0, answer()[4:].max(axis=0).argmax()] += 5
+    found = compare(answer(), other, end_to_end=False)
+    assert found.iou < 0.99
+    assert not found.good
+
+
+def test_classes_in_another_order_do_not_agree() -> None:
+    assert not compare(answer(), answer()[[0, 1, 2, 3, 5, 4, 6]], end_to_end=False).good
+
+
+def test_rows_of_an_end_to_end_model_may_change_places() -> None:
+    rows = np.array([[0, 0, 50, 50, 0.9, 0], [0, 0, 50, 51, 0.9, 0], [9, 9, 50, 50, 0.4, 1], [0, 0, 0, 0, 0, 0]], np.float32)
+    assert compare(rows, rows[[1, 0, 2, 3]], end_to_end=True) == Agreement(1, 3, 1.0, 0.0)
+    assert not compare(rows, np.where(np.arange(6) == 5, 1, rows).astype(np.float32), end_to_end=True).good
+    assert not compare(rows, np.zeros_like(rows), end_to_end=True).good
+
+
+def test_the_worst_image_counts_and_no_image_is_no_agreement() -> None:
+    assert together([Agreement(1, 3, 1.0, 0.0), Agreement(1, 2, 0.5, 0.1)]) == Agreement(2, 5, 0.5, 0.1)
+    assert not together([]).good
+    assert not compare(answer(), answer(classes=2), end_to_end=False).good
