@@ -25,6 +25,16 @@ app.add_typer(model.app, name="model")
 app.add_typer(dataset.app, name="dataset")
 
 
+class QueueStatus(StrEnum):
+    pending = "pending"
+    pushed = "pushed"
+    labeled = "labeled"
+    approved = "approved"
+    rejected = "rejected"
+    skipped = "skipped"
+    expired = "expired"
+
+
 class QueueName(StrEnum):
     fast = "fast"
     training = "training"
@@ -71,7 +81,11 @@ def ps(as_json: AsJson = False) -> None:
         {"program": entry.name, "state": entry.state, "pid": entry.pid, "uptime_seconds": entry.uptime_seconds}
         for entry in status(get_settings())
     ]
-    _show(rows, as_json, empty="Nothing runs. Start it with `labelwheel up`.")
+    _show(
+        rows,
+        as_json,
+        empty=f"Nothing runs in {get_settings().home}. Start it with `labelwheel up`; another home is named by LABELWHEEL_HOME.",
+    )
 
 
 @app.command()
@@ -99,21 +113,23 @@ def migrate() -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Name what is wrong and its cure. Exit code 1 when something is.
+    """Name what is wrong and its cure. Exit code 1 when something is; what is only worth knowing changes no exit code.
 
     Example: labelwheel doctor --json
     """
     from console.doctor import examine
 
     faults = examine(get_settings())
+    broken = any(fault.broken for fault in faults)
     if as_json:
         typer.echo(json.dumps([asdict(fault) for fault in faults], indent=2))
     else:
         for fault in faults:
-            screen.print(f"[red]✗[/] [bold]{fault.code}[/]  {fault.message}\n  [dim]→[/] {fault.cure}", highlight=False)
-        if not faults:
-            screen.print("[green]✓[/] All is well.")
-    raise typer.Exit(1 if faults else 0)
+            mark = "[red]✗[/]" if fault.broken else "[yellow]•[/]"
+            screen.print(f"{mark} [bold]{fault.code}[/]  {fault.message}\n  [dim]→[/] {fault.cure}", highlight=False)
+        if not broken:
+            screen.print("[green]✓[/] Nothing is broken." if faults else "[green]✓[/] All is well.")
+    raise typer.Exit(1 if broken else 0)
 
 
 @app.command()
@@ -147,7 +163,7 @@ def ingest(
 
 @app.command()
 def queue(
-    status: Annotated[str | None, typer.Option(help="pending, pushed, labeled, approved, rejected, skipped or expired.")] = None,
+    status: Annotated[QueueStatus | None, typer.Option(help="Only items of this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -179,10 +195,10 @@ def conditions(as_json: AsJson = False) -> None:
 def retrain() -> None:
     """Start a retraining now, whatever the policy says. Only one runs at a time."""
     from labelwheel.database import get_database
-    from retrain.trigger import trigger
+    from retrain.trigger import by_hand
 
     project_id = _with_project(lambda _session, project, _settings: project.id)
-    run = trigger(get_database(), get_settings(), project_id, "manual")
+    run = by_hand(get_database(), get_settings(), project_id)
     screen.print(f"[green]✓[/] Training run {run.id} is queued. Watch it on {get_settings().console_url}.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labelwheel.database import get_database
 from labelwheel.database.tables import Project as ProjectRow
-from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, SettingsError
+from labelwheel.errors import InputError, LabelStudioError, LabelStudioUnreachable, SettingsError
 from labelwheel.labelstudio import provision
 from labelwheel.labelstudio.client import LabelStudio, Project
 from labelwheel.labelstudio.inspection import Setup
@@ -20,9 +20,8 @@ def connect(settings: Settings) -> ProjectRow:
     Raises LabelStudioError (or LabelStudioUnreachable) with the cure, SettingsError when no label config is there.
     """
     client = open_client(settings)
-    project = provision.ensure_project(client, settings.label_studio_project, _label_config(settings))
+    project = provision.ensure_project(client, settings.label_studio_project, lambda: label_config(settings))
     row = _remember(settings, project)
-    provision.ensure_options(client, project.id)
     if settings.image_urls == "local-files":
         settings.images_dir.mkdir(parents=True, exist_ok=True)
         provision.ensure_storage(client, project.id, settings.images_dir)
@@ -70,15 +69,27 @@ def _works(client: LabelStudio) -> bool:
     return True
 
 
-def _label_config(settings: Settings) -> str:
-    if not settings.label_config.is_file():
-        message = f"There is no label config at {settings.label_config}."
+def label_config(settings: Settings) -> str:
+    """The file's text, checked before a project is made of it: a project keeps its label config."""
+    path = settings.label_config
+    if not path.is_file():
+        message = f"There is no label config at {path}."
         raise SettingsError(message, "Set LABELWHEEL_LABEL_CONFIG to a file, or run from the project's folder.")
-    return settings.label_config.read_text()
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        parse(text)
+    except InputError as error:
+        raise SettingsError(f"{path} cannot be used. {error.message}", error.cure) from error
+    return text
 
 
 def _remember(settings: Settings, project: Project) -> ProjectRow:
-    labels = [label for tag in parse(project.label_config) for label in tag.labels]
+    try:
+        labels = [label for tag in parse(project.label_config) for label in tag.labels]
+    except InputError as error:
+        page = f"{settings.label_studio_url}/projects/{project.id}/settings/labeling"
+        message = f"The label config of the Label Studio project {project.title!r} cannot be used. {error.message}"
+        raise LabelStudioError(message, f"Edit it at {page}. {error.cure}") from error
     with get_database(settings.database_url).write() as session:
         return remember_project(session, settings.label_studio_name, project.id, project.title, project.label_config, labels)
 

@@ -13,23 +13,25 @@ from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
-from labelwheel.errors import LabelStudioError, LabelwheelError
+from labelwheel.errors import DatabaseMissing, LabelStudioError, LabelwheelError
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
 from labelwheel.project import current_project
 from labelwheel.serving import load, newest_deployment
-from labelwheel.settings import Settings
+from labelwheel.settings import Settings, unknown_variables
 
 CURE_UP = "Start it with `labelwheel up`; its log is in {logs}."
 HINT_SECONDS = 120
 
 
 def examine(settings: Settings) -> list[Fault]:
-    """All faults found, most basic first; empty when all is well. Nothing is changed."""
+    """All faults found, most basic first; empty when all is well. Nothing is changed. One that is not `broken` is only worth knowing."""
+    strangers = list(_unknown_settings())
     faults = [*_database(settings)]
     if faults:
-        return faults  # without a database nothing else can be judged
+        return strangers + faults  # without a database nothing else can be judged
+    faults = strangers
     database = get_database(settings.database_url)
     faults += [*_queue(settings), *_scheduler(settings, database), *_servers(settings)]
     try:
@@ -40,10 +42,18 @@ def examine(settings: Settings) -> list[Fault]:
     return [*faults, *_label_studio(settings, database, project), *_model(settings, database, project), *_work(database, project)]
 
 
+def _unknown_settings() -> Iterator[Fault]:
+    for name, like in unknown_variables().items():
+        cure = f"Write {like}, if that is what you mean." if like else "Take it out; `labelwheel settings` lists every setting."
+        yield Fault("unknown_setting", f"{name} names no setting, and changes nothing.", cure, broken=False)
+
+
 def _database(settings: Settings) -> Iterator[Fault]:
     try:
         with get_database(settings.database_url).read() as session:
             session.execute(text("SELECT 1 FROM project"))
+    except DatabaseMissing as error:
+        yield Fault(error.code, error.message, error.cure)
     except SQLAlchemyError as error:
         message = f"The database cannot be used ({type(error).__name__})."
         yield Fault("database", message, "Run `labelwheel migrate`, and check LABELWHEEL_DATABASE_URL and LABELWHEEL_HOME.")
@@ -138,9 +148,8 @@ def _model(settings: Settings, database: Database, project: Project) -> Iterator
         deployment = newest_deployment(session, project.id)
     if deployment is None:
         message = "No model is deployed: annotators see no pre-annotations yet."
-        yield Fault(
-            "no_model", message, "Label the first batch (see `labelwheel conditions`), or bring a model: `labelwheel model import`."
-        )
+        cure = "Label the first batch (see `labelwheel conditions`), or bring a model: `labelwheel model import`."
+        yield Fault("no_model", message, cure, broken=False)
         return
     try:
         load(deployment, settings)

@@ -15,7 +15,7 @@ from console.overview import overview
 from console.state import state
 from labelwheel.database.tables import QUEUE_STATUSES
 from labelwheel.errors import ConflictError, NotFoundError
-from retrain.trigger import trigger
+from retrain.trigger import by_hand
 
 blueprint = Blueprint("pages", __name__)
 
@@ -61,7 +61,7 @@ def retrain() -> Response:
     with state().project() as (_, project):
         pass
     try:
-        run = trigger(state().database, state().settings, project.id, "manual")
+        run = by_hand(state().database, state().settings, project.id)
         flash(f"Training {run.id} is queued.", "success")
     except ConflictError as error:
         flash(str(error), "warning")

@@ -35,7 +35,9 @@ def show(rows: list[dict[str, Any]], as_json: bool, empty: str = "", title: str 
     if not rows:
         to.print(empty)
         return
-    table = Table(*rows[0], title=title)
+    table = Table(title=title)
+    for number, heading in enumerate(rows[0]):
+        table.add_column(heading, no_wrap=number == 0, overflow="fold")  # a name that is cut is of no use
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     to.print(table)

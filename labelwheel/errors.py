@@ -10,6 +10,7 @@
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   └── LabelStudioUnreachable
     ├── FetchError               an image's server refused, was late, or sent something unusable
+    ├── DatabaseMissing          nothing was ever started in this home
     ├── QueueUnreachable         Redis / Valkey does not answer
     ├── ModelError               a model file cannot be loaded or does not fit the class map
     ├── DatasetError             a dataset cannot be built or restored
@@ -84,6 +85,11 @@ class LabelStudioUnreachable(LabelStudioError):
 class FetchError(LabelwheelError):
     code = "fetch_failed"
     status = 502
+
+
+class DatabaseMissing(LabelwheelError):
+    code = "database"
+    status = 503
 
 
 class QueueUnreachable(LabelwheelError):

@@ -6,6 +6,7 @@ running system without being told. The documented table in `docs/settings.md` is
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -20,7 +21,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labelwheel.errors import SettingsError
 
+EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
 PREFIX = "LABELWHEEL_"
+INTERNAL = {"PROGRAM", "LAUNCH"}  # by which `up` knows its own children
 LONGEST_SOCKET_DIR = 72  # sun_path holds 104 to 108 bytes, and supervisord first binds its name with a pid appended
 PLAIN = re.compile(r"[^\s'\"#]*")
 GENERATED_SECRETS = {
@@ -193,7 +196,7 @@ class Settings(BaseSettings):
         self.console_url = (self.console_url or f"http://127.0.0.1:{self.console_port}").rstrip("/")
         self.label_studio_url = self.label_studio_url.rstrip("/")
         self.label_studio_public_url = (self.label_studio_public_url or self.label_studio_url).rstrip("/")
-        self.label_studio_name = self.label_studio_name or self.label_studio_url
+        self.label_studio_name = self.label_studio_name or self.label_studio_url or EMBEDDED
         if self.confidence_low > self.confidence_high:
             raise ValueError("confidence_low is above confidence_high")
         return self
@@ -307,6 +310,15 @@ def write_private_text(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
     draft.replace(path)
+
+
+def unknown_variables() -> dict[str, str]:
+    """Variables of ours that name no setting, each with the setting that it is most like, or ""."""
+    known = [name.upper() for name in Settings.model_fields]
+    given = {name.upper().removeprefix(PREFIX) for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+    strangers = sorted(given - {*known, *INTERNAL})
+    likeness = {name: next(iter(difflib.get_close_matches(name, known, 1, 0.75)), None) for name in strangers}
+    return {PREFIX + name: PREFIX + like if like else "" for name, like in likeness.items()}
 
 
 def _configured_home() -> str:

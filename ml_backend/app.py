@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Flask
+from flask import Flask, request
 from sqlalchemy import text
 from werkzeug.exceptions import HTTPException
 
@@ -42,11 +42,13 @@ def health() -> dict[str, Any]:
 
 
 def _refuse(error: LabelwheelError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    log.info("refused", path=request.path, status=error.status, code=error.code, reason=error.message)
     headers = {"WWW-Authenticate": 'Basic realm="labelwheel"'} if error.status == 401 else {}
     return error.as_dict(), error.status, headers
 
 
 def _refuse_http(error: HTTPException) -> tuple[dict[str, Any], int]:
+    log.info("refused", path=request.path, method=request.method, status=error.code)
     body = {"error": {"code": error.name.lower().replace(" ", "_"), "message": error.description or error.name, "cure": ""}}
     return body, error.code or 500
 

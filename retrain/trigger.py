@@ -10,6 +10,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Label, TrainingRun, utcnow
 from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
+from retrain import labels
 
 
 def trigger(database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None) -> TrainingRun:
@@ -26,6 +27,16 @@ def trigger(database: Database, settings: Settings, project_id: int, cause: str,
         raise ConflictError("A training is already running.", "Wait until it has ended; the console shows how far it is.") from error
     queue.ring("retrain.run", run.id)
     return run
+
+
+def by_hand(database: Database, settings: Settings, project_id: int) -> TrainingRun:
+    """Queue a run for a person, whatever the policy says. ConflictError (409) also while there is nothing to train on."""
+    with database.read() as session:
+        splits = labels.splits(session, project_id)
+        if not any(splits.get(image_id) == "train" for image_id in labels.approved(session, project_id)):
+            message = "There is no approved label to train on."
+            raise ConflictError(message, "Label images of the training split in Label Studio first; the next pull brings them.")
+    return trigger(database, settings, project_id, "manual")
 
 
 def cancel(database: Database, run_id: int) -> bool:

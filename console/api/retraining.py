@@ -10,7 +10,7 @@ from pydantic import Field
 from console.api.query import Query, read
 from console.state import state
 from retrain import status as retraining
-from retrain.trigger import trigger
+from retrain.trigger import by_hand
 
 blueprint = Blueprint("retraining", __name__, url_prefix="/api/retraining")
 
@@ -43,8 +43,8 @@ def history() -> dict[str, Any]:
 
 @blueprint.post("/trigger")
 def start() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Queue a run whatever the policy says: 202 with its id, 409 while one is active."""
+    """Queue a run whatever the policy says: 202 with its id, 409 while one is active or no label is there to train on."""
     with state().project() as (_, project):
         pass
-    run = trigger(state().database, state().settings, project.id, "manual")
+    run = by_hand(state().database, state().settings, project.id)
     return {"run": run.id, "status": run.status}, 202, {"Location": url_for("retraining.status")}

@@ -9,13 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from labelwheel.errors import SettingsError
-from labelwheel.settings import PREFIX, Settings, write_private_text
+from labelwheel.settings import EMBEDDED, PREFIX, Settings, write_private_text
 
 SPAN = 100
 Ports = Mapping[str, int]
-
-
-EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
 
 
 def wanted_ports(configured: Settings) -> dict[str, int]:
@@ -53,7 +50,7 @@ def addresses(configured: Settings, ports: Ports) -> dict[str, str | int]:
         for url in (f"{room}_url", f"{room}_public_url"):
             if getattr(configured, url, None) == default:
                 taken[url] = there
-    if not configured.label_studio_name:
+    if configured.label_studio_name == EMBEDDED:
         taken["label_studio_name"] = EMBEDDED
     return taken
 

@@ -11,9 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from labelwheel.settings import Settings
+from labelwheel.settings import Settings, load_settings
 
 TERMINAL = Console()
+PORTS = {"label_studio_port": "Label Studio", "console_port": "the console", "ml_backend_port": "ml_backend"}
 
 
 @contextmanager
@@ -62,6 +63,14 @@ def addresses(settings: Settings) -> None:
     table.add_row("Label Studio", settings.label_studio_public_url, *login)
     table.add_row("ml_backend", settings.ml_backend_url, "", "")
     TERMINAL.print(table)
+    for line in moved(load_settings(settings.home, live=False), settings):
+        TERMINAL.print(f"[yellow]•[/] {line}", highlight=False)
+
+
+def moved(configured: Settings, live: Settings) -> list[str]:
+    """Say which programs have another port than the one wanted."""
+    names = [name for name in PORTS if getattr(configured, name) != getattr(live, name)]
+    return [f"Port {getattr(configured, name)} was taken: {PORTS[name]} has {getattr(live, name)}." for name in names]
 
 
 def _password(settings: Settings, password: SecretStr) -> str:

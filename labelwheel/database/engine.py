@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from labelwheel.errors import DatabaseMissing
 from labelwheel.settings import get_settings
 
 BUSY_SECONDS = 30
@@ -29,22 +30,36 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _create(url)
+        self._file = _file(url)
         self._writer = self.engine.execution_options(labelwheel_write=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one consistent state; rows stay usable after it closes."""
+        self._require_file()
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that commits at the end, or rolls back when its block raises."""
+        self._require_file()
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def make_room(self) -> None:
+        """Make the folder of a new database."""
+        if self._file:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+
     def dispose(self) -> None:
         self.engine.dispose()
+
+    def _require_file(self) -> None:
+        # SQLite would make an empty file, and the first query would stumble over a missing table.
+        if self._file and not self._file.exists():
+            message = f"There is no database at {self._file}: nothing was started there yet."
+            raise DatabaseMissing(message, "Start with `labelwheel up`, run this in its folder, or set LABELWHEEL_HOME.")
 
 
 @lru_cache(maxsize=4)
@@ -65,12 +80,14 @@ def _forget_connections() -> None:
 os.register_at_fork(after_in_child=_forget_connections)
 
 
-def _create(url: str) -> Engine:
+def _file(url: str) -> Path | None:
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _create(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=15)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

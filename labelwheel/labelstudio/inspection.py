@@ -18,11 +18,12 @@ CONNECTED = "CO"
 
 @dataclass(frozen=True)
 class Fault:
-    """A named fault: `code` for machines, `message` what is wrong, `cure` what to do."""
+    """A named fault: `code` for machines, `message` what is wrong, `cure` what to do; not `broken`: nothing needs mending."""
 
     code: str
     message: str
     cure: str
+    broken: bool = True
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ CURE_STORAGE = (
 CURE_BACKEND = "Start ml_backend first, and set LABELWHEEL_ML_BACKEND_URL to its address as Label Studio reaches it."
 
 
-def ensure_project(client: LabelStudio, title: str, label_config_xml: str) -> Project:
-    """Find the project or create it, with the options of the loop. An existing label config is never overwritten."""
-    project = client.find_project(title) or client.create_project(title, label_config_xml)
+def ensure_project(client: LabelStudio, title: str, label_config: Callable[[], str]) -> Project:
+    """Find the project or create it, with the options of the loop. `label_config` (XML) is asked for a new project only."""
+    project = client.find_project(title) or client.create_project(title, label_config())
     ensure_options(client, project.id)
     return client.project(project.id)
 

@@ -10,6 +10,7 @@ from labelwheel.database.tables import Table
 
 def _run() -> None:
     database = Database(context.config.get_main_option("sqlalchemy.url") or "")
+    database.make_room()
     try:
         with database.engine.execution_options(labelwheel_write=True).begin() as connection:
             context.configure(

@@ -82,6 +82,14 @@ def test_trigger_starts_one_run_and_refuses_the_second(client: FlaskClient, fill
     assert client.get("/api/overview").json["run"]["id"] == first.json["run"]
 
 
+def test_without_a_label_nothing_is_triggered(client: FlaskClient, project: Project, database: Database) -> None:
+    answer = client.post("/api/retraining/trigger")
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "conflict")
+    assert "no approved label" in answer.json["error"]["message"] and answer.json["error"]["cure"]
+    with database.read() as session:
+        assert session.scalar(select(func.count(TrainingRun.id))) == 0
+
+
 def test_history_is_newest_first_and_limited(client: FlaskClient, filled: Project) -> None:
     runs = client.get("/api/retraining/history").json["runs"]
     assert len(runs) == 2

@@ -18,7 +18,7 @@ def test_guards_are_named_and_nothing_half_done_stays(tmp_path: Path, tiny_backe
     with started(settings, SSRF_PROTECTION_ENABLED="true") as server:
         token = fetch_token(server.url, settings.label_studio_username, settings.label_studio_password.get_secret_value())
         client = LabelStudio(server.url, token)
-        project = ensure_project(client, "Guarded", LABEL_CONFIG)
+        project = ensure_project(client, "Guarded", lambda: LABEL_CONFIG)
         with pytest.raises(LabelStudioError, match="SSRF_PROTECTION_ENABLED=false"):
             ensure_webhook(client, project.id, f"{tiny_backend.url}/webhook", "X-Secret", "s")
         with pytest.raises(LabelStudioError, match="ML_BLOCK_LOCAL_IP=false"):

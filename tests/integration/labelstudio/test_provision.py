@@ -112,7 +112,7 @@ def test_strangers_cannot_sign_up(label_studio_server: Any) -> None:
 
 def test_a_project_is_made_once_and_its_options_are_restored(label_studio: LabelStudio, project: Project) -> None:
     label_studio.connection.call(lambda sdk: sdk.projects.update(id=project.id, enable_empty_annotation=False, maximum_annotations=3))
-    again = ensure_project(label_studio, project.title, "<View/>")
+    again = ensure_project(label_studio, project.title, lambda: "<View/>")
     restored = label_studio.connection.read(f"api/projects/{project.id}/")
     assert (again.id, again.label_config) == (project.id, project.label_config)
     assert (restored["enable_empty_annotation"], restored["maximum_annotations"]) == (True, 1)

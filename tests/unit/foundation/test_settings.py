@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from labelwheel.errors import SettingsError
-from labelwheel.settings import GENERATED_SECRETS, PREFIX, Settings, generate_secrets, load_settings, remember_secrets
+from labelwheel.settings import (
+    EMBEDDED,
+    GENERATED_SECRETS,
+    PREFIX,
+    Settings,
+    generate_secrets,
+    load_settings,
+    remember_secrets,
+    unknown_variables,
+)
 
 TEXT = st.text(st.characters(blacklist_categories=["C", "Zl", "Zp"], blacklist_characters="$"), min_size=1, max_size=30)
 
@@ -144,3 +153,15 @@ def test_every_setting_is_described() -> None:
 def test_secrets_never_show_in_a_representation() -> None:
     settings = Settings(api_token=SecretStr("do-not-tell"))
     assert "do-not-tell" not in repr(settings) + str(settings) + str(settings.model_dump())
+
+
+def test_without_an_address_the_server_is_our_own_and_keeps_its_name() -> None:
+    assert load_settings().label_studio_name == EMBEDDED
+    assert Settings(label_studio_url="http://studio:8080").label_studio_name == "http://studio:8080"
+
+
+def test_a_misspelt_variable_is_found_with_what_it_resembles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWHEEL_BUGDET_PER_DAY", "3")
+    monkeypatch.setenv("LABELWHEEL_BUDGET_PER_DAY", "3")
+    (folder / ".env").write_text("LABELWHEEL_COFFEE=1\nOTHER=2\n")
+    assert unknown_variables() == {"LABELWHEEL_BUGDET_PER_DAY": "LABELWHEEL_BUDGET_PER_DAY", "LABELWHEEL_COFFEE": ""}

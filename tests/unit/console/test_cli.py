@@ -1,0 +1,38 @@
+"""The command before anything was started, and with words that it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from console.cli import QueueStatus, app
+from labelwheel.database.tables import QUEUE_STATUSES
+from labelwheel.errors import DatabaseMissing
+from labelwheel.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["queue", "conditions", "retrain"])
+def test_before_the_first_start_a_command_says_so_and_leaves_nothing(folder: Path, command: str) -> None:
+    error = CliRunner().invoke(app, [command]).exception
+    assert isinstance(error, DatabaseMissing)
+    assert str(folder) in error.message and "labelwheel up" in error.cure
+    assert not list(folder.iterdir())
+
+
+def test_a_status_that_is_none_is_refused_with_those_that_are() -> None:
+    result = CliRunner().invoke(app, ["queue", "--status", "wrong"])
+    assert result.exit_code == 2
+    assert tuple(QueueStatus) == QUEUE_STATUSES
+
+
+def test_ps_names_the_home_in_which_nothing_runs(folder: Path) -> None:
+    assert folder.name in CliRunner().invoke(app, ["ps"]).output.replace("\n", "")
