@@ -24,6 +24,9 @@ app.add_typer(serve, name="serve")
 app.add_typer(model.app, name="model")
 app.add_typer(dataset.app, name="dataset")
 
+Source = Annotated[str | None, typer.Option(help="Camera or line that the images come from.")]
+Prefix = Annotated[str, typer.Option(help="Put before each image's id, where equal names of two folders are different images.")]
+
 
 class QueueStatus(StrEnum):
     pending = "pending"
@@ -134,31 +137,66 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="Folder with images; sub-folders name their source.")],
-    source: Annotated[str | None, typer.Option(help="Camera or line that the images come from.")] = None,
+    what: Annotated[str, typer.Argument(help="Folder, image, list of images (.txt, or - for standard input), or http(s) address.")],
+    source: Source = None,
+    prefix: Prefix = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send a folder of images through the camera's door. Running it again changes nothing.
+    """Send images through the camera's door. Run it again at will: what arrived already is not sent again.
+
+    Without --source, the sub-folder that an image lies in names it. While the server has no room, it waits and goes on.
+    Exit code 1 when an image was refused.
 
     Example: labelwheel ingest ~/captures --source line-1
+
+    Example: find . -name '*.png' -newer stamp | labelwheel ingest - --source line-1
     """
-    from rich.progress import track
+    from console.send import send
 
-    from console.ingest import image_files, ingest
+    raise typer.Exit(send(get_settings(), what, source, prefix, None if as_json else screen))
 
-    total = len(image_files(folder))
-    steps = ingest(get_settings(), folder, source)
-    outcomes = list(steps if as_json else track(steps, total=total, description="Sending", console=screen))
-    failed = [outcome for outcome in outcomes if outcome.error]
-    counts = {
-        "sent": sum(outcome.fresh for outcome in outcomes),
-        "known": sum(not o.fresh and not o.error for o in outcomes),
-        "failed": len(failed),
-    }
-    for outcome in failed[:10]:
-        screen.print(f"[red]✗[/] {outcome.path}: {outcome.error}", highlight=False)
-    _show([counts], as_json)
-    raise typer.Exit(1 if failed else 0)
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Folder that images are written to; sub-folders too.")],
+    source: Source = None,
+    prefix: Prefix = "",
+    move: Annotated[Path | None, typer.Option(help="Move each image there when its arrival is confirmed.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete each image when its arrival is confirmed.")] = False,
+    quiet: Annotated[float, typer.Option(min=0.1, help="Seconds that a file must keep still before it counts as written.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each image.")] = False,
+) -> None:
+    """Send every image that is written below a folder, until Ctrl-C. What came while nobody watched is sent at the start.
+
+    Nothing is sent twice. While the server has no room, or is away, it waits and goes on.
+
+    Example: labelwheel watch /data/camera-1 --source line-1 --move /data/sent
+    """
+    from console.send import follow
+    from console.watch import Watched
+
+    follow(get_settings(), Watched.of(folder, source, prefix, quiet, move, delete), None if as_json else screen)
+
+
+@app.command()
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let the bytes of images go that nobody needs and that are too old, or too many. The scheduler does it every hour.
+
+    Whatever was queued, audited, labelled or in a dataset stays. Captures, features and predictions are never removed.
+
+    Example: labelwheel retention --dry-run
+    """
+    from console.retention import lines, run
+
+    report = run(get_settings(), dry_run)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    for line in lines(report, dry_run):
+        screen.print(line, highlight=False)
 
 
 @app.command()

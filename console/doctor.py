@@ -34,6 +34,7 @@ def examine(settings: Settings) -> list[Fault]:
     faults = strangers
     database = get_database(settings.database_url)
     faults += [*_queue(settings), *_scheduler(settings, database), *_servers(settings)]
+    faults += [*_door(settings, database), *_images(settings, database)]
     try:
         with database.read() as session:
             project = current_project(session, settings)
@@ -93,6 +94,27 @@ def _servers(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{name}_down", f"{name} does not answer at {url} ({type(error).__name__}).", CURE_UP.format(logs=settings.log_dir))
 
 
+def _door(settings: Settings, database: Database) -> Iterator[Fault]:
+    """Why cameras are asked to wait."""
+    from ml_backend.pressure import excess, measure
+
+    with database.read() as session:
+        refusal = excess(measure(session, settings), settings)
+    if refusal is not None:
+        yield Fault(refusal.code, f"Cameras are asked to wait. {refusal.message}", refusal.cure)
+
+
+def _images(settings: Settings, database: Database) -> Iterator[Fault]:
+    """Images that are gone and did not expire."""
+    from labelwheel.storage import ImageStore
+    from ml_backend.retention import lost
+
+    missing = lost(database, ImageStore(settings.images_dir))
+    if missing:
+        message = f"{len(missing)} stored images are gone, first {missing[0]}."
+        yield Fault("images_lost", message, f"Restore {settings.images_dir} from a backup, or send these images again.")
+
+
 def _label_studio(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
     from console.connect import wanted_setup
 
@@ -124,7 +146,8 @@ def _shown(settings: Settings, database: Database, project: Project, client: Lab
 def _visible(settings: Settings, database: Database, project: Project, client: LabelStudio) -> Iterator[Fault]:
     """An image as the annotator's browser would fetch it."""
     with database.read() as session:
-        query = select(LsTask).where(LsTask.project_id == project.id).order_by(LsTask.id.desc()).limit(1)
+        query = select(LsTask).join(QueueItem, QueueItem.id == LsTask.queue_item_id)
+        query = query.where(LsTask.project_id == project.id, QueueItem.status != "expired").order_by(LsTask.id.desc()).limit(1)
         newest = session.scalar(query.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image)))
     if newest is None:
         return

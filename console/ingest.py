@@ -1,83 +1,105 @@
-"""Send a folder of images through the camera's door: `labelwheel ingest DIR`."""
+"""Send images through the camera's door: `labelwheel ingest`. What is known already is asked for first, and not sent again.
+
+No journal is kept: the database knows what arrived, and hashing a file costs less than sending it (docs/decisions/ask-before-sending.md).
+"""
 
 from __future__ import annotations
 
-import mimetypes
-from collections.abc import Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import requests
-import stamina
-
+from console.door import Answer, Door
+from console.fetch import fetch
+from console.items import Item
 from labelwheel.errors import InputError
-from labelwheel.settings import Settings
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 THREADS = 4
+PORTION = 200
+EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file; `error` is empty when it was taken."""
+    """What became of one image: `new`, `known` or `refused`, and then why."""
 
-    path: Path
-    fresh: bool
-    error: str = ""
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Images below a folder, in name order; InputError when there are none."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder.", "Name a folder that holds images.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"There are no images below {folder}.", f"Known kinds: {', '.join(sorted(SUFFIXES))}.")
-    return files
+    item: Item
+    state: str
+    reason: str = ""
 
 
-def source_of(path: Path, folder: Path, source: str | None) -> str:
-    """The given source, else the sub-folder that the file lies in, else the folder's own name."""
-    parts = path.relative_to(folder).parts
-    return source or (parts[0] if len(parts) > 1 else folder.resolve().name)
+def ingest(door: Door, items: Iterable[Item], max_bytes: int, threads: int = THREADS) -> Iterator[Outcome]:
+    """Send every image that is not known; one bad image never ends it. Errors are those of `Door.send`."""
+    rest = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while portion := list(islice(rest, PORTION)):
+                yield from _deliver(door, pool, portion, max_bytes)
+        except BaseException:
+            door.stopping.set()  # threads that wait for room would keep us here
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def ingest(settings: Settings, folder: Path, source: str | None) -> Iterator[Outcome]:
-    """Send every image; the external id is its path below the folder, so that running it again changes nothing."""
-    files = image_files(folder)
-    token = settings.api_token.get_secret_value()
-    with requests.Session() as session, ThreadPoolExecutor(THREADS) as pool:
-        session.headers["Authorization"] = f"Bearer {token}"
-        yield from pool.map(lambda path: _send(session, settings, folder, path, source), files)
-
-
-def _send(session: requests.Session, settings: Settings, folder: Path, path: Path, source: str | None) -> Outcome:
-    fields = {
-        "source": source_of(path, folder, source),
-        "external_id": str(path.relative_to(folder)),
-        "captured_at": datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(),
+def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    """Counts, and for each reason of refusal how often and which files first."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    refused: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.state == "refused":
+            refused.setdefault(outcome.reason, []).append(outcome.item.name)
+    reasons = [{"reason": reason, "count": len(names), "files": names[:EXAMPLES]} for reason, names in refused.items()]
+    return {
+        **{state: counts[state] for state in ("new", "known", "refused")},
+        "seconds": round(seconds, 1),
+        "per_second": round(len(outcomes) / seconds, 1) if seconds else None,
+        "reasons": sorted(reasons, key=lambda entry: -entry["count"]),
     }
+
+
+def _deliver(door: Door, pool: ThreadPoolExecutor, portion: Sequence[Item], max_bytes: int) -> Iterator[Outcome]:
+    digests = list(pool.map(lambda item: _digest(item, max_bytes), portion))
+    asked = {item.external_id: digest for item, digest in zip(portion, digests, strict=True) if digest}
+    known = door.known(asked) if asked else set()
+
+    def settle(item: Item, digest: str) -> Outcome:
+        if item.external_id in known and asked[item.external_id] == digest:
+            return Outcome(item, "known")
+        return _send(door, item, max_bytes)
+
+    yield from pool.map(settle, portion, digests)
+
+
+def _digest(item: Item, max_bytes: int) -> str:
+    """SHA-256 of a file; empty for what has to be fetched first, or cannot be read."""
     try:
-        answer = _post(session, f"{settings.ml_backend_url}/inspect", fields, path)
-    except requests.RequestException as error:
-        return Outcome(path, False, f"ml_backend does not answer ({type(error).__name__}): is `labelwheel up` running?")
-    if answer.ok:
-        return Outcome(path, answer.status_code == 201)
-    return Outcome(path, False, _message(answer))
+        if item.path is None or item.path.stat().st_size > max_bytes:
+            return ""
+        with item.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
-@stamina.retry(on=requests.ConnectionError, attempts=4, timeout=30)
-def _post(session: requests.Session, url: str, fields: dict[str, str], path: Path) -> requests.Response:
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return session.post(url, data=fields, files={"image": (path.name, path.read_bytes(), kind)}, timeout=60)
-
-
-def _message(answer: requests.Response) -> str:
+def _send(door: Door, item: Item, max_bytes: int) -> Outcome:
     try:
-        error: dict[str, Any] = answer.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
-    return f"{error['message']} {error['cure']}".strip()
+        data, taken = fetch(item.url, max_bytes) if item.path is None else _read(item.path, max_bytes)
+    except InputError as error:
+        return Outcome(item, "refused", str(error))
+    except (OSError, OverflowError, ValueError) as error:  # the latter two: a time stamp that no calendar has
+        return Outcome(item, "refused", f"The file cannot be read ({getattr(error, 'strerror', None) or error}).")
+    answer: Answer = door.send(item.source, item.external_id, taken, Path(item.external_id).name, data)
+    return Outcome(item, answer.state, answer.reason)
+
+
+def _read(path: Path, max_bytes: int) -> tuple[bytes, datetime]:
+    found = path.stat()
+    if found.st_size > max_bytes:
+        raise InputError(f"The file has more than {max_bytes:,} bytes.", "Compress it, or raise LABELWHEEL_MAX_IMAGE_BYTES.")
+    return path.read_bytes(), datetime.fromtimestamp(found.st_mtime, UTC)

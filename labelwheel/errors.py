@@ -6,7 +6,9 @@
     │   ├── ImageError           the bytes are not an image that we accept
     │   ├── AddressRefused       a task's image has an address that nobody allowed, or that is none
     │   └── ConflictError        the same external id arrived with other bytes; a run is already active
+    ├── BackpressureError        the disk, the image store or the queue is full: come again later
     ├── NotFoundError            the named thing does not exist
+    │   └── ExpiredError         the image's bytes were removed by retention; its rows stay
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   └── LabelStudioUnreachable
     ├── FetchError               an image's server refused, was late, or sent something unusable
@@ -67,9 +69,22 @@ class ConflictError(InputError):
     status = 409
 
 
+class BackpressureError(LabelwheelError):
+    """`retry_after` is in seconds; doors answer it as the header `Retry-After`."""
+
+    code = "backpressure"
+    status = 429
+    retry_after = 10
+
+
 class NotFoundError(LabelwheelError):
     code = "not_found"
     status = 404
+
+
+class ExpiredError(NotFoundError):
+    code = "expired"
+    status = 410
 
 
 class LabelStudioError(LabelwheelError):

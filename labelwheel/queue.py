@@ -46,6 +46,7 @@ JOBS = {
     "retrain.run": JobKind("retrain.jobs.run", queue="training", timeout=7 * 24 * 3600),
     "retrain.control": JobKind("retrain.jobs.control", queue="training", timeout=7 * 24 * 3600),
     "drift.check": JobKind("drift.jobs.check"),
+    "ml_backend.retain": JobKind("ml_backend.jobs.retain", timeout=3600),
 }
 
 

@@ -42,6 +42,7 @@ def intervals(settings: Settings) -> dict[str, int]:
         "sync.pull": settings.tick_pull,
         "retrain.consider": settings.tick_policy,
         "drift.check": settings.tick_drift,
+        "ml_backend.retain": settings.tick_retention,
         "sweep": settings.tick_sweep,
     }
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Deployment, Image, Prediction
-from labelwheel.errors import ModelError
+from labelwheel.errors import ExpiredError, ModelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
@@ -143,6 +143,8 @@ def predict_stored(database: Database, served: Served, image: Image, store: Imag
         known = stored_predictions(session, [image.id], served.model_version_id)
     if image.id in known:
         return detections_of(known[image.id])
+    if image.expired_at is not None:
+        raise ExpiredError(f"The bytes of image {image.sha256[:12]} expired on {image.expired_at:%Y-%m-%d}.", "Send the image again.")
     data = store.read(image.uri)
     pixels = vision_image.decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     return predict(database, served, image.id, pixels, settings.display_threshold)

@@ -128,6 +128,16 @@ class Settings(BaseSettings):
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
     push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
+    # the door and what it keeps
+    retention_days: int = Field(
+        90, ge=0, description="Days after which the bytes of an image that nobody needs are removed; its rows stay. 0: never."
+    )
+    store_max_bytes: int = Field(
+        0, ge=0, description="Bound of the image store, in bytes: the oldest images that nobody needs go, then cameras wait. 0: none."
+    )
+    min_free_bytes: int = Field(2**30, ge=0, description="Free bytes on the images' disk below which cameras are asked to wait.")
+    pending_max: int = Field(10_000, ge=0, description="Queue items not yet pushed at which cameras are asked to wait. 0: none.")
+
     # policy
     first_labels: int = Field(100, ge=1, description="Labels (training and holdout) needed for the first model.")
     min_new_labels: int = Field(50, ge=1, description="New training labels since the last run that make a retraining due.")
@@ -165,6 +175,7 @@ class Settings(BaseSettings):
     tick_pull: int = Field(60, ge=1, description="Seconds between pulls, when no webhook asks for one.")
     tick_policy: int = Field(60, ge=1, description="Seconds between looks of the retraining policy.")
     tick_drift: int = Field(300, ge=1, description="Seconds between drift checks.")
+    tick_retention: int = Field(3600, ge=1, description="Seconds between retentions.")
     tick_sweep: int = Field(15, ge=1, description="Seconds between sweeps for work that the queue lost.")
 
     @field_validator("image_sources")

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from werkzeug.exceptions import HTTPException
 
 from labelwheel.database import get_database
-from labelwheel.errors import LabelwheelError
+from labelwheel.errors import BackpressureError, LabelwheelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from ml_backend import images, inspect, intake, protocol
@@ -44,6 +44,8 @@ def health() -> dict[str, Any]:
 def _refuse(error: LabelwheelError) -> tuple[dict[str, Any], int, dict[str, str]]:
     log.info("refused", path=request.path, status=error.status, code=error.code, reason=error.message)
     headers = {"WWW-Authenticate": 'Basic realm="labelwheel"'} if error.status == 401 else {}
+    if isinstance(error, BackpressureError):
+        headers["Retry-After"] = str(error.retry_after)
     return error.as_dict(), error.status, headers
 
 

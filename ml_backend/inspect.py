@@ -1,32 +1,34 @@
 """The camera's door: `POST /inspect` stores a capture, and answers what the champion sees on it.
 
-Idempotent by external id: the same bytes are answered the same again, other bytes under a known id are a conflict.
+Idempotent by external id: the same bytes are answered the same again, other bytes under a known id are a conflict. Who comes again
+with many images asks `POST /inspect/known` first, and sends only those that are missing.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-import numpy as np
 from flask import Blueprint, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
 
-from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Capture, Image, Project, utcnow
-from labelwheel.errors import ConflictError, InputError
+from labelwheel.database.tables import Capture, Image
+from labelwheel.errors import InputError
 from labelwheel.serving import Served, detections_of, predict, stored_predictions
-from labelwheel.vision import features, image
 from labelwheel.vision.detection import Detection
 from ml_backend.auth import by_token
-from ml_backend.draw import draw
+from ml_backend.keep import Picture, keep
 from ml_backend.state import State, state
 
 blueprint = Blueprint("inspect", __name__)
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL stores no NUL, and no page shows a control character
+ASK_MOST = 500
+
+ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE, strip_whitespace=True)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Arrival(BaseModel):
@@ -35,7 +37,7 @@ class Arrival(BaseModel):
     model_config = ConfigDict(str_strip_whitespace=True)
 
     source: str = Field(min_length=1, max_length=100, pattern=PRINTABLE)
-    external_id: str = Field(min_length=1, max_length=200, pattern=PRINTABLE)
+    external_id: ExternalId
     captured_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @field_validator("captured_at")
@@ -47,28 +49,49 @@ class Arrival(BaseModel):
             raise ValueError("out of range") from error
 
 
+class Question(BaseModel):
+    """Which of these are known: SHA-256 of the bytes by external id."""
+
+    captures: dict[ExternalId, Sha256] = Field(max_length=ASK_MOST)
+
+
 @blueprint.post("/inspect")
 @by_token
 def inspect() -> tuple[dict[str, Any], int]:
     """Form fields `source`, `external_id`, `captured_at` and the file `image`; answers detections in pixels of the upright image."""
-    arrival, data = _arrival(), _uploaded()
-    here, project = state(), state().project()
-    pixels = image.decode(data, max_bytes=here.settings.max_image_bytes, max_pixels=here.settings.max_image_pixels)
-    capture, fresh = _capture(here, project, arrival, data, pixels)
+    given = {name: value for name, value in request.form.items() if value}
+    arrival = _read(Arrival, given, "Send form fields source, external_id and captured_at (ISO 8601).")
+    here, data = state(), _uploaded()
+    project = here.project()
+    picture = Picture(data, here.settings.max_image_bytes, here.settings.max_image_pixels)
+    capture, fresh = keep(here, project, arrival.model_dump(), picture)
     served = here.champion(project.id).current()
-    detections = _detections(here, served, capture, pixels) if served else None
+    detections = _detections(here, served, capture, picture) if served else None
     return _answer(capture, served, detections, here.settings.display_threshold), 201 if fresh else 200
 
 
-def _arrival() -> Arrival:
-    given = {name: value for name, value in request.form.items() if value}
+@blueprint.post("/inspect/known")
+@by_token
+def known() -> dict[str, list[str]]:
+    """`{"captures": {external id: SHA-256}}`, at most 500: which ids are `known` with these bytes, and which with `other` bytes."""
+    asked = _read(Question, request.get_json(silent=True), "Send a JSON object `captures` of external ids with their SHA-256.").captures
+    query = select(Capture.external_id, Image.sha256).join(Image, Image.id == Capture.image_id)
+    project = state().project()
+    with state().database.read() as session:
+        rows = session.execute(query.where(Capture.project_id == project.id, Capture.external_id.in_(asked))).tuples()
+        found = dict(rows.all())
+    return {
+        "known": sorted(name for name, sha256 in found.items() if asked[name] == sha256),
+        "other": sorted(name for name, sha256 in found.items() if asked[name] != sha256),
+    }
+
+
+def _read(kind: type[Kind], given: Any, cure: str) -> Kind:
     try:
-        return Arrival.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise InputError(
-            f"The capture cannot be used: {faults}.", "Send form fields source, external_id and captured_at (ISO 8601)."
-        ) from error
+        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
+        raise InputError(f"The {kind.__name__.lower()} cannot be used: {faults}.", cure) from error
 
 
 def _uploaded() -> bytes:
@@ -81,66 +104,19 @@ def _uploaded() -> bytes:
     return data
 
 
-def _capture(here: State, project: Project, arrival: Arrival, data: bytes, pixels: Any) -> tuple[Capture, bool]:
-    sha256 = image.digest(data)
-    known = _known(here, project.id, arrival.external_id)
-    if known is None:
-        uri = here.store.put(data, sha256, image.sniff_suffix(data))
-        row = _rows(project, arrival, sha256, data, pixels, uri, here)
-        with here.database.write() as session:
-            _insert(session, *row)
-    capture = known or _known(here, project.id, arrival.external_id)
-    if capture is None or capture.image.sha256 != sha256:
-        message = f"External id {arrival.external_id!r} is known with other bytes."
-        raise ConflictError(message, "Give every image an id of its own; resend an image with the very same bytes.")
-    return capture, known is None
+def _detections(here: State, served: Served, capture: Capture, picture: Picture) -> list[Detection]:
+    """What is stored; of two that looked at once, both answer what the first one stored."""
+    stored = _stored(here, served, capture)
+    if stored is None:
+        seen = predict(here.database, served, capture.image_id, picture.pixels, here.settings.display_threshold)
+        stored = _stored(here, served, capture) or seen
+    return stored
 
 
-def _known(here: State, project_id: int, external_id: str) -> Capture | None:
-    query = select(Capture).where(Capture.project_id == project_id, Capture.external_id == external_id)
-    with here.database.read() as session:
-        return session.scalar(query.options(joinedload(Capture.image)))
-
-
-def _rows(
-    project: Project, arrival: Arrival, sha256: str, data: bytes, pixels: Any, uri: str, here: State
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    height, width = pixels.shape[:2]
-    drawn = draw(project.salt, sha256, here.settings.audit_rate, here.settings.holdout_rate)
-    stored = {
-        "project_id": project.id,
-        "sha256": sha256,
-        "width": width,
-        "height": height,
-        "size": len(data),
-        "uri": uri,
-        "created_at": utcnow(),
-    }
-    capture = {
-        "project_id": project.id,
-        **arrival.model_dump(),
-        "received_at": utcnow(),
-        "features": features.measure(pixels),
-        "descriptor": features.descriptor(pixels).astype(np.float32).tobytes(),
-        "split": drawn.split,
-        "audit": drawn.audit,
-        "propensity": drawn.propensity,
-    }
-    return stored, capture
-
-
-def _insert(session: Session, stored: dict[str, Any], capture: dict[str, Any]) -> None:
-    insert_absent(session, Image, [stored])
-    query = select(Image.id).where(Image.project_id == stored["project_id"], Image.sha256 == stored["sha256"])
-    insert_absent(session, Capture, [{**capture, "image_id": session.scalar(query)}])
-
-
-def _detections(here: State, served: Served, capture: Capture, pixels: Any) -> list[Detection]:
+def _stored(here: State, served: Served, capture: Capture) -> list[Detection] | None:
     with here.database.read() as session:
         known = stored_predictions(session, [capture.image_id], served.model_version_id)
-    if known:
-        return detections_of(known[capture.image_id])
-    return predict(here.database, served, capture.image_id, pixels, here.settings.display_threshold)
+    return detections_of(known[capture.image_id]) if known else None
 
 
 def _answer(capture: Capture, served: Served | None, detections: list[Detection] | None, threshold: float) -> dict[str, Any]:

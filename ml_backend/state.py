@@ -20,6 +20,7 @@ from labelwheel.resolver.resolve import Resolver
 from labelwheel.serving import Champion
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from ml_backend.pressure import Gauge
 
 
 @dataclass
@@ -68,6 +69,11 @@ class State:
             if project_id not in self._champions:
                 self._champions[project_id] = Champion(self.database, self.settings, project_id)
             return self._champions[project_id]
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """Whether this process may take anything new."""
+        return Gauge(self.database, self.settings)
 
     def project_or_none(self) -> Project | None:
         try:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 import numpy as np
 import structlog
 from sqlalchemy import exists, func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, contains_eager
 
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Capture, Decision, Label, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Capture, Decision, Image, Label, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelwheelError
 from labelwheel.project import current_project
 from labelwheel.serving import Served, detections_of, load, newest_deployment, predict_stored, stored_predictions
@@ -54,10 +54,11 @@ def select_captures(database: Database, settings: Settings, now: datetime) -> in
 def _pool(session: Session, project_id: int) -> list[Capture]:
     queued = exists().where(QueueItem.project_id == Capture.project_id, QueueItem.image_id == Capture.image_id)
     labelled = exists().where(Label.image_id == Capture.image_id, Label.withdrawn_at.is_(None))  # by an import, without a task
-    query = select(Capture).where(Capture.project_id == project_id, Capture.split != "quarantined", ~queued, ~labelled)
+    query = select(Capture).join(Image, Image.id == Capture.image_id).where(Image.expired_at.is_(None), ~queued)
+    query = query.where(Capture.project_id == project_id, Capture.split != "quarantined", ~labelled)
     # Newest first: what a camera sees now matters more than a backlog.
     return list(
-        session.scalars(query.options(joinedload(Capture.image)).order_by(Capture.audit.desc(), Capture.id.desc()).limit(POOL_LIMIT))
+        session.scalars(query.options(contains_eager(Capture.image)).order_by(Capture.audit.desc(), Capture.id.desc()).limit(POOL_LIMIT))
     )
 
 
@@ -105,6 +106,9 @@ def _store(database: Database, project_id: int, choices: Sequence[Choice], setti
     if not choices:
         return 0
     with database.write() as session:
+        choices = _still_there(session, choices)
+        if not choices:
+            return 0
         decision = _decision(project_id, choices, settings, served)
         session.add(decision)
         session.flush()
@@ -113,6 +117,14 @@ def _store(database: Database, project_id: int, choices: Sequence[Choice], setti
         added = list(session.scalars(select(QueueItem).where(QueueItem.decision_id == decision.id)))
         session.add_all(QueueEvent(queue_item_id=item.id, status="pending", who="selection", why=item.reason) for item in added)
     return len(added)
+
+
+def _still_there(session: Session, choices: Sequence[Choice]) -> list[Choice]:
+    """Choices whose image did not expire since the pool was read. The rows are locked: a retention that judges them now waits."""
+    ids = [choice.candidate.image_id for choice in choices]
+    stored = select(Image.id).where(Image.id.in_(ids), Image.expired_at.is_(None)).order_by(Image.id).with_for_update()
+    there = set(session.scalars(stored))
+    return [choice for choice in choices if choice.candidate.image_id in there]
 
 
 def _row(project_id: int, choice: Choice, decision_id: int) -> dict[str, object]:

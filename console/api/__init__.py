@@ -1,5 +1,5 @@
 """The REST API: one blueprint per resource. Refusals are `{"error": {"code", "message", "cure"}}`."""
 
-from console.api import drift, health, labeling_queue, overview, retraining
+from console.api import door, drift, health, labeling_queue, overview, retraining
 
-BLUEPRINTS = (health.blueprint, retraining.blueprint, labeling_queue.blueprint, drift.blueprint, overview.blueprint)
+BLUEPRINTS = (health.blueprint, retraining.blueprint, labeling_queue.blueprint, drift.blueprint, overview.blueprint, door.blueprint)

@@ -128,6 +128,7 @@ class Bringer:
                 insert_absent(session, Capture, [{**arrival, "image_id": row.id}])
             split = session.scalars(select(Capture.split).where(Capture.image_id == row.id).order_by(Capture.id)).first()
             told = mirror_imported(session, self._project, row, self._tags, drawn.boxes, self._rules.source, as_new=self._rules.as_new)
+        self._store.put(data, sha256, image.sniff_suffix(data))  # a retention may have removed it before our row was there
         status = "imported" if told or arrival is not None else "known"
         return Outcome(sample.name, status, split or "", len(drawn.boxes), drawn.faults)
 
@@ -173,4 +174,7 @@ def external_id(source: str, name: str, sha256: str) -> str:
 
 def _image(session: Session, project_id: int, stored: dict[str, Any]) -> Image:
     insert_absent(session, Image, [{**stored, "project_id": project_id, "created_at": utcnow()}])
-    return session.scalars(select(Image).where(Image.project_id == project_id, Image.sha256 == stored["sha256"])).one()
+    mine = select(Image).where(Image.project_id == project_id, Image.sha256 == stored["sha256"])
+    row = session.scalars(mine.with_for_update()).one()  # a retention that judges this image waits, and then sees the label
+    row.expired_at = None
+    return row

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from console.dataset.found import Drawn, Found, Sample, distinct, settle
-from console.ingest import SUFFIXES
+from console.items import SUFFIXES
 from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import enclosing, yolo_to_box

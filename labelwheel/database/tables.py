@@ -103,6 +103,7 @@ class Image(Table):
     size: Mapped[int]  # bytes
     uri: Mapped[str] = mapped_column(String(500))  # relative to the store's root
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expired_at: Mapped[datetime | None]  # when retention removed the bytes; without it a missing file is a lost one
 
 
 class ImageAddress(Table):

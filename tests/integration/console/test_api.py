@@ -10,13 +10,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from console.api import drift as drift_api
+from console.web import create_app
 from labelwheel.database import Database
 from labelwheel.database.tables import Project, TrainingRun
+from labelwheel.settings import Settings
 from tests.fixtures import wheel
 
 GETS = [
     "/api/retraining/status", "/api/retraining/conditions", "/api/retraining/history", "/api/labeling-queue", "/api/labeling-queue/stats",
-    "/api/metrics/drift", "/api/overview",
+    "/api/metrics/drift", "/api/overview", "/api/door",
 ]  # fmt: skip
 
 
@@ -160,3 +162,13 @@ def test_health_needs_no_login_and_tells_when_the_database_is_gone(app: Flask, t
     answer = app.test_client().get("/health")
     assert answer.status_code == 503
     assert answer.json["error"]["code"] == "database_unreachable"
+
+
+def test_the_door_says_what_is_stored_and_which_bound_is_reached(
+    client: FlaskClient, filled: Project, settings: Settings, bearer: dict[str, str]
+) -> None:
+    found = client.get("/api/door").json
+    assert (found["open"], found["refusal"], found["pending"], found["images"], found["expired_images"]) == (True, None, 14, 120, 0)
+    full = create_app(settings.model_copy(update={"pending_max": 14})).test_client().get("/api/door", headers=bearer).json
+    assert (full["open"], full["refusal"]["code"], full["pending_max"]) == (False, "queue_full", 14)
+    assert full["refusal"]["cure"]

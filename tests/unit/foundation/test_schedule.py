@@ -34,5 +34,5 @@ def test_the_zone_of_the_clock_does_not_matter(moment: datetime, every: int, hou
 
 
 def test_intervals_are_those_of_the_settings() -> None:
-    given_seconds = {"tick_select": 11, "tick_pull": 12, "tick_policy": 13, "tick_drift": 14, "tick_sweep": 15}
-    assert sorted(intervals(Settings(**given_seconds)).values()) == [11, 12, 13, 14, 15]
+    given_seconds = {"tick_select": 11, "tick_pull": 12, "tick_policy": 13, "tick_drift": 14, "tick_sweep": 15, "tick_retention": 16}
+    assert sorted(intervals(Settings(**given_seconds)).values()) == [11, 12, 13, 14, 15, 16]
