@@ -20,7 +20,7 @@ from tests.fixtures.shapes import SIDE, draw
 RECIPE = {
     "IMAGE_SIZE": "64",
     "BATCH_SIZE": "4",
-    "FIRST_UPDATES": "120",
+    "FIRST_UPDATES": "200",
     "WARM_UPDATES": "8",
     "FIRST_LABELS": "20",
     "MIN_NEW_LABELS": "8",
