@@ -27,7 +27,7 @@ RUN useradd --uid 10001 --create-home labelwheel \
 # The dependencies first, without our code: a layer of 3 GB that a change of code leaves alone.
 WORKDIR /usr/src/labelwheel
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt ".[buckets]"
 
 COPY . .
 RUN pip install --no-deps --force-reinstall . \

@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LS_VENV := .venv-label-studio
+ML_VENV := .venv-label-studio-ml
 LS_DATA := $(LS_VENV)/share/labelwheel
 LABEL_STUDIO := label-studio==1.23.2
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install constraints label-studio up down demo test test-fast lint fix prove bench docs clean
+.PHONY: help install constraints label-studio hosted up down demo test test-fast lint fix prove bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +17,8 @@ help:  ## Show this list
 install: $(VENV)/.installed label-studio  ## Build .venv and Label Studio's own environment
 
 label-studio: $(LS_DATA)/label_studio.sqlite3  ## Build Label Studio's environment only
+
+hosted: $(ML_VENV)/.installed  ## Build the environment of the published label-studio-ml (the tests host our model in it)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Labelwheel needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
@@ -29,6 +32,13 @@ $(LS_VENV)/.installed:
 	@echo "Installing Label Studio into $(LS_VENV): about 1 GB"
 	$(PYTHON) -m venv $(LS_VENV)
 	$(LS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(LABEL_STUDIO)
+	@touch $@
+
+# The published label-studio-ml pins a Flask of 2020, so it lives alone, too; it forgot to name redis and rq.
+$(ML_VENV)/.installed:
+	@echo "Installing label-studio-ml 1.0.9 into $(ML_VENV)"
+	$(PYTHON) -m venv $(ML_VENV)
+	$(ML_VENV)/bin/python -m pip install --quiet --disable-pip-version-check label-studio-ml==1.0.9 redis==8.1.0 rq==2.12.0
 	@touch $@
 
 # An empty database with its migrations done: each first start of a Label Studio copies it instead of taking a minute.
@@ -49,7 +59,7 @@ down: install  ## Stop what `up` left running
 demo: install  ## Turn the wheel once for real (DATA=folder, SEED=n, KEEP=1)
 	@$(BIN)/labelwheel demo $(if $(DATA),--data "$(DATA)") $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
-test: install lint  ## Lint and run all tests: unit, integration, acceptance
+test: install hosted lint  ## Lint and run all tests: unit, integration, acceptance
 	$(PYTEST) --durations 15 tests/unit tests/integration tests/acceptance
 
 test-fast: $(VENV)/.installed  ## Unit tests only: seconds
@@ -79,4 +89,4 @@ constraints: $(VENV)/.installed  ## Write this environment's releases into const
 	@mv constraints.draft constraints.txt
 
 clean:  ## Remove environments and caches; var/ stays
-	rm -rf $(VENV) $(LS_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LS_VENV) $(ML_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

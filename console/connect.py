@@ -12,6 +12,7 @@ from labelwheel.project import current_project, remember_project
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import PREFIX, Settings, remember_secrets
 from labelwheel.vision.label_config import parse
+from retrain.deploy import renew
 
 
 def connect(settings: Settings) -> ProjectRow:
@@ -22,6 +23,7 @@ def connect(settings: Settings) -> ProjectRow:
     client = open_client(settings)
     project = provision.ensure_project(client, settings.label_studio_project, lambda: label_config(settings))
     row = _remember(settings, project)
+    renew(get_database(settings.database_url), settings, row.id)  # open tasks follow a label config that was edited
     if settings.image_urls == "local-files":
         settings.images_dir.mkdir(parents=True, exist_ok=True)
         provision.ensure_storage(client, project.id, settings.images_dir)

@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
-from labelwheel.errors import DatabaseMissing, LabelStudioError, LabelwheelError
+from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
 from labelwheel.project import current_project
 from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings, unknown_variables
+from labelwheel.vision.label_config import parse
 
 CURE_UP = "Start it with `labelwheel up`; its log is in {logs}."
 HINT_SECONDS = 120
@@ -34,7 +35,7 @@ def examine(settings: Settings) -> list[Fault]:
     faults = strangers
     database = get_database(settings.database_url)
     faults += [*_queue(settings), *_scheduler(settings, database), *_servers(settings)]
-    faults += [*_door(settings, database), *_images(settings, database)]
+    faults += [*_unanswered(settings), *_door(settings, database), *_images(settings, database)]
     try:
         with database.read() as session:
             project = current_project(session, settings)
@@ -94,6 +95,20 @@ def _servers(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{name}_down", f"{name} does not answer at {url} ({type(error).__name__}).", CURE_UP.format(logs=settings.log_dir))
 
 
+def _unanswered(settings: Settings) -> Iterator[Fault]:
+    """Tasks whose annotators saw no boxes, for reasons that Label Studio does not show."""
+    try:
+        said = requests.get(f"{settings.ml_backend_url}/health", timeout=5).json()["unanswered"]
+        counts = {str(code): int(count) for code, count in said.items() if code != TooLate.code}
+    except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
+        return  # it is down, or no ml_backend: said already
+    if counts:
+        reasons = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+        message = f"Since its start ml_backend could not predict {sum(counts.values())} tasks, whose annotators saw no boxes: {reasons}."
+        cure = "docs/how-to.md says what to do for each code (Images that live elsewhere); the log of ml_backend names the tasks."
+        yield Fault("tasks_unanswered", message, cure, broken=False)
+
+
 def _door(settings: Settings, database: Database) -> Iterator[Fault]:
     """Why cameras are asked to wait."""
     from ml_backend.pressure import excess, measure
@@ -126,8 +141,24 @@ def _label_studio(settings: Settings, database: Database, project: Project) -> I
         yield Fault(error.code, error.message, error.cure)
         return
     yield from inspect_setup(client, project.ls_project_id, wanted_setup(settings))
+    yield from _label_config(project, client)
     yield from _shown(settings, database, project, client)
     yield from _visible(settings, database, project, client)
+
+
+def _label_config(project: Project, client: LabelStudio) -> Iterator[Fault]:
+    """A label config that was edited in Label Studio since we read it."""
+    there = client.project(project.ls_project_id)
+    if there.label_config == project.label_config:
+        return
+    try:
+        parse(there.label_config)
+    except InputError as error:
+        cure = f"Edit it at {there.url}/settings/labeling. {error.cure}"
+        yield Fault("label_config", f"The label config in Label Studio cannot be used. {error.message}", cure)
+    else:
+        message = "The label config was edited in Label Studio, and is not in use here yet."
+        yield Fault("label_config_changed", message, "Run `labelwheel connect`.", broken=False)
 
 
 def _shown(settings: Settings, database: Database, project: Project, client: LabelStudio) -> Iterator[Fault]:
@@ -192,6 +223,18 @@ def _old_hints(session: Session, project: Project) -> Fault | None:
     return Fault("pull_behind", f"Webhooks since {oldest:%H:%M:%S} UTC wait for a pull.", "Look into the log of worker-fast.")
 
 
+def _late_predictions(session: Session, project: Project) -> Fault | None:
+    """Tasks of a batch that nobody works on: the job takes some seconds for twenty."""
+    from ml_backend.later import progress
+
+    now = utcnow()
+    behind = progress(session, project.id, now)
+    if behind.waiting_since is None or now - behind.waiting_since < timedelta(minutes=30):
+        return None
+    message = f"{behind.waiting} tasks wait for predictions since {behind.waiting_since:%Y-%m-%d %H:%M} UTC."
+    return Fault("predictions_behind", message, "Look into the log of worker-fast.")
+
+
 def _failed_run(session: Session, project: Project) -> Fault | None:
     run = session.scalar(select(TrainingRun).where(TrainingRun.project_id == project.id).order_by(TrainingRun.id.desc()).limit(1))
     if run is None or run.status != "failed":
@@ -199,4 +242,4 @@ def _failed_run(session: Session, project: Project) -> Fault | None:
     return Fault("training_failed", f"Training run {run.id} failed: {run.error}", "Mend the cause, then `labelwheel retrain`.")
 
 
-LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _failed_run)
+LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _failed_run)

@@ -100,7 +100,7 @@ class Door:
                 raise DoorClosed(f"{self._url} cannot be asked ({type(error).__name__}).", "Correct LABELWHEEL_ML_BACKEND_URL.") from error
             else:
                 if answer.status_code in CLOSED:
-                    raise _closed(answer)
+                    raise _closed(answer, self._url)
                 if answer.status_code not in (429, *AWAY):
                     return answer
                 silent_since = time.monotonic() if answer.status_code == 429 else silent_since
@@ -142,9 +142,12 @@ def _pause(answer: requests.Response) -> float:
     return min(max(asked, 0.1), LONGEST_PAUSE)
 
 
-def _closed(answer: requests.Response) -> DoorClosed:
+def _closed(answer: requests.Response, url: str) -> DoorClosed:
     error = _error(answer)
-    return DoorClosed(error.get("message") or f"ml_backend answers HTTP {answer.status_code}.", error.get("cure") or "Check its address.")
+    if "message" not in error:  # not our shape: another program has the port that ml_backend would have
+        message = f"Something that is not ml_backend answers at {url} (HTTP {answer.status_code})."
+        return DoorClosed(message, "Start `labelwheel up` in this folder, or correct LABELWHEEL_ML_BACKEND_URL.")
+    return DoorClosed(error["message"], error.get("cure") or "Check its address.")
 
 
 def _message(answer: requests.Response) -> str:

@@ -11,6 +11,7 @@
     │   └── ExpiredError         the image's bytes were removed by retention; its rows stay
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   └── LabelStudioUnreachable
+    ├── TooLate                  a batch had no time for a task; it is predicted in the background
     ├── FetchError               an image's server refused, was late, or sent something unusable
     ├── DatabaseMissing          nothing was ever started in this home
     ├── QueueUnreachable         Redis / Valkey does not answer
@@ -94,6 +95,11 @@ class LabelStudioError(LabelwheelError):
 
 class LabelStudioUnreachable(LabelStudioError):
     code = "label_studio_unreachable"
+    status = 503
+
+
+class TooLate(LabelwheelError):
+    code = "too_late"
     status = 503
 
 

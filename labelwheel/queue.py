@@ -43,9 +43,11 @@ JOBS = {
     "sync.pull": JobKind("sync.jobs.pull"),
     "sync.refresh": JobKind("sync.jobs.refresh", timeout=3600),
     "retrain.consider": JobKind("retrain.jobs.consider"),
+    "retrain.start": JobKind("retrain.jobs.start"),
     "retrain.run": JobKind("retrain.jobs.run", queue="training", timeout=7 * 24 * 3600),
     "retrain.control": JobKind("retrain.jobs.control", queue="training", timeout=7 * 24 * 3600),
     "drift.check": JobKind("drift.jobs.check"),
+    "ml_backend.predict_later": JobKind("ml_backend.jobs.predict_later", timeout=3600),
     "ml_backend.retain": JobKind("ml_backend.jobs.retain", timeout=3600),
 }
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Deployment, Hint, QueueItem, Tick, TrainingRun, utcnow
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Deployment, Hint, PredictionRequest, QueueItem, Tick, TrainingRun, utcnow
 from labelwheel.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -78,6 +78,8 @@ def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]
         yield "sync.push", None
     for deployment_id in session.scalars(_unrefreshed()):
         yield "sync.refresh", deployment_id
+    if session.scalar(select(exists().where(PredictionRequest.ended_at.is_(None)))):
+        yield "ml_backend.predict_later", None
     silent = now - timedelta(seconds=HEARTBEAT_SECONDS)
     for run_id in session.scalars(_stalled_runs(silent)):
         yield "retrain.run", run_id

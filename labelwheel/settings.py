@@ -89,6 +89,13 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(32 * 2**20, ge=1024, description="Largest image accepted, in bytes.")
     max_image_pixels: int = Field(64_000_000, ge=1024, description="Largest image accepted, in pixels.")
 
+    predict_seconds: float = Field(
+        80,
+        gt=0,
+        description="Longest time for a batch of Label Studio's; tasks that it leaves over are predicted in the background. "
+        "Keep it below Label Studio's ML_TIMEOUT_PREDICT (100).",
+    )
+
     # images that live elsewhere
     image_sources: str = Field(
         "",

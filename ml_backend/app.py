@@ -18,6 +18,12 @@ from ml_backend.state import State, state
 
 log = structlog.get_logger(__name__)
 
+CURES = {
+    404: "Look at the address; cameras post to /inspect.",
+    405: "Use one of the methods in the `Allow` header.",
+    413: "Send a smaller image, or raise LABELWHEEL_MAX_IMAGE_BYTES.",
+}
+
 
 def create_app(settings: Settings) -> Flask:
     """Build the app; nothing is loaded or connected before the first request."""
@@ -49,10 +55,17 @@ def _refuse(error: LabelwheelError) -> tuple[dict[str, Any], int, dict[str, str]
     return error.as_dict(), error.status, headers
 
 
-def _refuse_http(error: HTTPException) -> tuple[dict[str, Any], int]:
+def _refuse_http(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
     log.info("refused", path=request.path, method=request.method, status=error.code)
-    body = {"error": {"code": error.name.lower().replace(" ", "_"), "message": error.description or error.name, "cure": ""}}
-    return body, error.code or 500
+    body = {
+        "error": {
+            "code": error.name.lower().replace(" ", "_"),
+            "message": error.description or error.name,
+            "cure": CURES.get(error.code or 500, ""),
+        }
+    }
+    kept = {name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+    return body, error.code or 500, kept
 
 
 def _fail(error: Exception) -> tuple[dict[str, Any], int]:

@@ -25,7 +25,7 @@ IGNORED = ("PROJECT_CREATED", "TASKS_CREATED")  # our own pushes
 @blueprint.post("/webhook")
 @by_webhook_secret
 def webhook() -> tuple[dict[str, Any], int]:
-    """Commits the hint before it answers, so that a crash right after loses nothing; then rings the bell."""
+    """Commits the hint before it answers, so that a crash right after loses nothing. "Start Training" asks for a run by hand."""
     request.max_content_length = MAX_BODY
     body = request.get_json(silent=True)
     if not isinstance(body, dict) or not isinstance(body.get("action"), str):
@@ -35,8 +35,8 @@ def webhook() -> tuple[dict[str, Any], int]:
     if project is None or action in IGNORED or not _about(body, project.ls_project_id):
         return {"status": "ignored"}, 200
     if action == "START_TRAINING":
-        queue.ring("retrain.consider")
-        return {"status": "considered"}, 200
+        queue.enqueue("retrain.start")  # not rung: no row asks for it again, so whoever pressed the button is told when nobody hears
+        return {"status": "asked"}, 202
     with state().database.write() as session:
         session.add(Hint(project_id=project.id, action=action, task_ids=task_ids(body)))
     return {"status": "noted"}, 202

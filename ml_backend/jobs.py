@@ -10,6 +10,21 @@ from labelwheel.settings import get_settings
 LEASE = "retention"
 
 
+def predict_later() -> int:
+    """Predict what batches of Label Studio's left over, and store it there; how many were stored."""
+    from labelwheel.labelstudio.client import LabelStudio
+    from labelwheel.storage import ImageStore
+    from ml_backend.later import work_off
+    from ml_backend.model import DetectorModel
+    from ml_backend.state import State
+
+    settings, database = get_settings(), get_database()
+    here = State(settings, database, ImageStore(settings.images_dir))
+    project = here.project()
+    client = LabelStudio(settings.label_studio_url, settings.label_studio_token.get_secret_value())
+    return work_off(database, client, project, DetectorModel(here, project, project.label_config))
+
+
 def retain() -> int:
     """Let images go that nobody needs; how many went."""
     from ml_backend.retention import retain

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from labelwheel.database.tables import Deployment, Project
 from labelwheel.errors import InputError
 from labelwheel.serving import newest_deployment
+from ml_backend import later
 from ml_backend.auth import by_basic
 from ml_backend.model import DetectorModel
 from ml_backend.state import state
@@ -40,10 +41,13 @@ def predict() -> dict[str, Any]:
     if project is None:
         return {"results": [[] for _ in tasks]}
     model = DetectorModel(state(), project, str(body.get("label_config") or project.label_config))
-    context = (body.get("params") or {}).get("context")
-    results = model.predict(tasks, context)
+    params = body.get("params")
+    context = params.get("context") if isinstance(params, dict) else None
     # Interactive requests read the first entry as an object; the batch form takes lists, of which an empty one stores nothing.
-    return {"results": [entry[0] if entry else {"result": []} for entry in results] if context else results}
+    if context:
+        return {"results": [entry[0] if entry else {"result": []} for entry in model.predict(tasks, context)]}
+    answers = later.answer(state().database, project, model, tasks, state().settings.predict_seconds)
+    return {"results": [[said.prediction] if said.prediction else [] for said in answers]}
 
 
 @blueprint.get("/versions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -11,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import Decision, Deployment, ModelVersion
-from labelwheel.errors import NotFoundError
+from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
+from labelwheel.errors import InputError, NotFoundError
 from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
+from labelwheel.vision.label_config import parse, shown_tags
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +26,7 @@ def deploy(database: Database, settings: Settings, model_version_id: int, decisi
     """Let a model version serve from now on; deploying what serves already changes nothing. Raises NotFoundError."""
     with database.write() as session:
         version = _version(session, model_version_id)
-        row, fresh = _record(session, version, served_as(version, settings, tag), decision_id, tag)
+        row, fresh = _record(session, version, served_as(session, version, settings, tag), decision_id, tag)
     _announce(settings, version, row, fresh)
     return row
 
@@ -38,7 +40,7 @@ def deploy_by_hand(
     """
     with database.read() as session:
         version = _version(session, model_version_id)
-        name = served_as(version, settings, tag)
+        name = served_as(session, version, settings, tag)
     Detector(model_path(version.onnx_uri, settings), threads=settings.detector_threads)
     with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
         present = newest_deployment(session, version.project_id, tag)
@@ -50,7 +52,7 @@ def deploy_by_hand(
 
 def rollback(database: Database, settings: Settings, project_id: int, note: str = "", tag: str = DEFAULT_TAG) -> Deployment:
     """Deploy the newest version that served before the present one was made. Again goes further back. Raises NotFoundError."""
-    with database.write() as session:
+    with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
         present = newest_deployment(session, project_id, tag)
         earlier = _earlier(session, present) if present else None
         if present is None or earlier is None:
@@ -60,13 +62,35 @@ def rollback(database: Database, settings: Settings, project_id: int, note: str 
         decision = Decision(project_id=project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
         session.add(decision)
         session.flush()
-    return deploy(database, settings, earlier, decision.id, tag)
+        version = _version(session, earlier)
+        row, fresh = _record(session, version, served_as(session, version, settings, tag), decision.id, tag)
+    _announce(settings, version, row, fresh)
+    return row
 
 
-def served_as(version: ModelVersion, settings: Settings, tag: str) -> str:
+def renew(database: Database, settings: Settings, project_id: int) -> bool:
+    """Deploy the champion under its new name where what is shown of it has changed: label config or threshold. No image is looked at again."""
+    with database.read() as session:
+        present = newest_deployment(session, project_id)
+        if present is None or present.served_as == served_as(session, present.model_version, settings, present.tag):
+            return False
+    deploy(database, settings, present.model_version_id, present.decision_id, present.tag)
+    return True
+
+
+def served_as(session: Session, version: ModelVersion, settings: Settings, tag: str) -> str:
     """Name of a deployment in Label Studio: equal names mean equal pre-annotations, so what shapes them is hashed into it."""
-    shape = json.dumps([settings.display_threshold, version.class_map.labels, tag])
+    shape = json.dumps([version.class_map.labels, tag, _view(session, version, settings.display_threshold)])
     return f"{version.title}+{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
+
+
+def _view(session: Session, version: ModelVersion, threshold: float) -> list[Any]:
+    """How the label config shows each class of a model. A label that the model does not know is not in it: it changes no pre-annotation."""
+    try:
+        tags = shown_tags(parse(session.get_one(Project, version.project_id).label_config))
+    except InputError:  # a config that cannot be read shows nothing
+        return []
+    return [[tag.name, label, tag.shows(label, threshold)] for tag in tags for label in version.class_map.labels]
 
 
 def _version(session: Session, model_version_id: int) -> ModelVersion:

@@ -15,7 +15,7 @@ from labelwheel.project import current_project
 from labelwheel.settings import get_settings
 from retrain import policy
 from retrain.launch import Cancelled
-from retrain.trigger import trigger
+from retrain.trigger import by_hand, trigger
 from retrain.work import Work
 
 log = structlog.get_logger(__name__)
@@ -45,6 +45,19 @@ def consider() -> None:
         log.info("training triggered", run=run.id, cause=verdict.cause)
     except ConflictError:
         log.info("training already under way", cause=verdict.cause)
+
+
+def start() -> None:
+    """Somebody pressed "Start Training" in Label Studio: a run by hand, whatever the policy says, if there is anything to train on."""
+    settings = get_settings()
+    database = get_database(settings.database_url)
+    with database.read() as session:
+        project = current_project(session, settings)
+    try:
+        run = by_hand(database, settings, project.id)
+        log.info("training triggered", run=run.id, cause="manual")
+    except ConflictError as error:
+        log.warning("training not started", reason=str(error))
 
 
 def run(run_id: int) -> None:

@@ -25,7 +25,7 @@ from labelwheel.project import current_project
 from labelwheel.serving import Served, load, newest_deployment, predict_stored
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from labelwheel.vision.label_config import ControlTag, parse
+from labelwheel.vision.label_config import ControlTag, parse, shown_tags
 from sync.queue import move
 from sync.task import pre_annotation, task_key, task_payload
 
@@ -40,7 +40,7 @@ class Desk:
     settings: Settings
     client: LabelStudio
     project: Project
-    tag: ControlTag
+    tags: list[ControlTag]
     served: Served | None
 
 
@@ -50,7 +50,7 @@ def open_desk(database: Database, settings: Settings, client: LabelStudio) -> De
         project = current_project(session, settings)
         deployment = newest_deployment(session, project.id)
     served = load(deployment, settings) if deployment else None
-    return Desk(database, settings, client, project, parse(project.label_config)[0], served)
+    return Desk(database, settings, client, project, parse(project.label_config), served)
 
 
 def push(database: Database, settings: Settings, client: LabelStudio) -> int:
@@ -73,7 +73,7 @@ def _pending(desk: Desk) -> list[QueueItem]:
 def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
     there = _settle_twins(desk, desk.client.find_tasks(desk.project.ls_project_id, [task_key(item) for item in items]))
     fresh = [item for item in items if task_key(item) not in there]
-    payloads = [task_payload(item, desk.tag, desk.settings, prediction_for(desk, item)) for item in fresh]
+    payloads = [task_payload(item, desk.tags[0], desk.settings, prediction_for(desk, item)) for item in fresh]
     ids = desk.client.import_tasks(desk.project.ls_project_id, payloads)
     there.update({task_key(item): ls_task_id for item, ls_task_id in zip(fresh, ids, strict=True)})
     _record(desk, items, there, {task_key(item) for item in fresh})
@@ -90,7 +90,7 @@ def prediction_for(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
     except LabelwheelError as error:  # the person can still label it
         log.warning("no pre-annotation", item=item.id, error=error.message)
         return None
-    return pre_annotation(item, detections, desk.tag, desk.served.served_as, desk.settings.display_threshold)
+    return pre_annotation(item, detections, shown_tags(desk.tags), desk.served.served_as, desk.settings.display_threshold)
 
 
 def _settle_twins(desk: Desk, found: dict[str, list[int]]) -> dict[str, int]:

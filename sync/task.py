@@ -35,10 +35,12 @@ def task_payload(item: QueueItem, tag: ControlTag, settings: Settings, predictio
     return {"data": data, "meta": {KEY: key}, "predictions": [prediction] if prediction else []}
 
 
-def pre_annotation(item: QueueItem, detections: Sequence[Detection], tag: ControlTag, served_as: str, threshold: float) -> dict[str, Any]:
-    """A prediction as Label Studio stores it: regions at or above the display threshold, its score and version."""
+def pre_annotation(
+    item: QueueItem, detections: Sequence[Detection], tags: Sequence[ControlTag], served_as: str, threshold: float
+) -> dict[str, Any]:
+    """A prediction as Label Studio stores it: the regions that the tags show, its score and version."""
     return {
         "model_version": served_as,
-        "score": prediction_score(detections, threshold),
-        "result": to_regions(detections, tag, item.image.width, item.image.height, threshold),
+        "score": prediction_score(detections, tags, threshold),
+        "result": to_regions(detections, tags, item.image.width, item.image.height, threshold),
     }

@@ -1,5 +1,13 @@
 """The REST API: one blueprint per resource. Refusals are `{"error": {"code", "message", "cure"}}`."""
 
-from console.api import door, drift, health, labeling_queue, overview, retraining
+from console.api import door, drift, health, labeling_queue, overview, predictions, retraining
 
-BLUEPRINTS = (health.blueprint, retraining.blueprint, labeling_queue.blueprint, drift.blueprint, overview.blueprint, door.blueprint)
+BLUEPRINTS = (
+    health.blueprint,
+    retraining.blueprint,
+    labeling_queue.blueprint,
+    drift.blueprint,
+    overview.blueprint,
+    door.blueprint,
+    predictions.blueprint,
+)

@@ -392,6 +392,23 @@ class Hint(Table):
     handled_at: Mapped[datetime | None]
 
 
+class PredictionRequest(Table):
+    """A task that a batch had no time for: predicted in the background, and stored through Label Studio's predictions API.
+
+    `outcome` is set with `ended_at`: stored, gone, refused (Label Studio took it not), or the code of the reason why nothing was answered.
+    """
+
+    __tablename__ = "prediction_request"
+    __table_args__ = (UniqueConstraint("project_id", "ls_task_id"), Index(None, "ended_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    ls_task_id: Mapped[int]
+    asked_at: Mapped[datetime] = mapped_column(default=utcnow)
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(40))
+
+
 class Tick(Table):
     """A scheduled moment: inserted once whoever schedules, so that two schedulers and catching up are harmless."""
 

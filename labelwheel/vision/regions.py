@@ -28,25 +28,33 @@ class Exclusion:
     reason: str
 
 
-def to_regions(detections: Iterable[Detection], tag: ControlTag, width: int, height: int, threshold: float) -> list[dict[str, Any]]:
-    """A prediction's `result` for Label Studio: the detections at or above the threshold whose label the tag knows.
+def to_regions(
+    detections: Iterable[Detection], tags: Sequence[ControlTag], width: int, height: int, threshold: float
+) -> list[dict[str, Any]]:
+    """A prediction's `result` for Label Studio: what each tag shows of the detections, from its own threshold on, else from `threshold`.
 
     Ids follow from the content, so an unchanged prediction keeps its region ids; an exact duplicate appears once.
     """
-    shown = (detection for detection in detections if detection.confidence >= threshold)
-    regions = (_region(detection, tag, width, height) for detection in shown)
+    regions = (_region(detection, tag, width, height, threshold) for detection in detections for tag in tags)
     return list({region["id"]: region for region in regions if region}.values())
 
 
-def prediction_score(detections: Iterable[Detection], threshold: float) -> float:
-    """How sure the model is of what it shows (0–1): the mean confidence at or above the threshold.
+def prediction_score(detections: Iterable[Detection], tags: Sequence[ControlTag], threshold: float) -> float:
+    """How sure the model is of what it shows (0–1): the mean confidence of the detections that a tag shows.
 
-    When nothing reaches the threshold the claim is "nothing is there", and the score is 1 − the strongest confidence below it.
+    When nothing is shown the claim is "nothing is there", and the score is 1 − the strongest confidence of what some tag knows.
     """
-    confidences = [detection.confidence for detection in detections]
-    shown = [confidence for confidence in confidences if confidence >= threshold]
-    score = sum(shown) / len(shown) if shown else 1 - max(confidences, default=0.0)
+    looks = ((detection.confidence, _shown_from(detection, tags, threshold)) for detection in detections)
+    known = [(confidence, enough) for confidence, enough in looks if enough is not None]
+    shown = [confidence for confidence, enough in known if confidence >= enough]
+    score = sum(shown) / len(shown) if shown else 1 - max((confidence for confidence, _ in known), default=0.0)
     return round(score, 5)
+
+
+def _shown_from(detection: Detection, tags: Sequence[ControlTag], threshold: float) -> float | None:
+    """The lowest confidence from which a tag shows this class; None when no tag knows it."""
+    found = (tag.shows(detection.label, threshold) for tag in tags)
+    return min((enough for _, enough in filter(None, found)), default=None)
 
 
 def from_regions(
@@ -65,10 +73,11 @@ def from_regions(
     return boxes, exclusions
 
 
-def _region(detection: Detection, tag: ControlTag, width: int, height: int) -> dict[str, Any] | None:
-    label, box = tag.spelling(detection.label), detection.box.clipped(width, height)
-    if label is None or not box.valid:
+def _region(detection: Detection, tag: ControlTag, width: int, height: int, threshold: float) -> dict[str, Any] | None:
+    shown, box = tag.shows(detection.label, threshold), detection.box.clipped(width, height)
+    if shown is None or detection.confidence < shown[1] or not box.valid:
         return None
+    label = shown[0]
     place = {key: round(value, 5) for key, value in box_to_percent(box, width, height).items()}
     return {
         "id": _region_id(tag.name, label, detection),

@@ -172,7 +172,7 @@ def test_the_image_runs_as_nobody_special_and_names_no_registry() -> None:
     assert dockerfile("USER") == ["labelwheel"]
     assert dockerfile("FROM") == ["python:3.11-slim"]
     assert "://" not in DOCKERFILE
-    assert "pip install -c constraints.txt ." in DOCKERFILE
+    assert 'pip install -c constraints.txt ".[buckets]"' in DOCKERFILE
 
 
 def test_the_builder_gets_our_packages_and_no_state() -> None:

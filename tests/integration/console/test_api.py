@@ -18,7 +18,7 @@ from tests.fixtures import wheel
 
 GETS = [
     "/api/retraining/status", "/api/retraining/conditions", "/api/retraining/history", "/api/labeling-queue", "/api/labeling-queue/stats",
-    "/api/metrics/drift", "/api/overview", "/api/door",
+    "/api/metrics/drift", "/api/overview", "/api/door", "/api/predictions/requests",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
@@ -166,6 +167,13 @@ def test_it_ends_when_nobody_can_be_reached_or_nothing_would_be_taken(line: Line
     with pytest.raises(DoorClosed, match="token"):
         list(ingest(Door(visits.url, "wrong"), items, LIMIT))
     assert captures(line) == 0
+
+
+def test_a_stranger_at_the_port_is_not_taken_for_the_door(folder: Path) -> None:
+    fill(folder, 1)
+    with open_door(Flask("stranger")) as stranger, pytest.raises(DoorClosed, match="not ml_backend") as closed:
+        run(stranger, folder)
+    assert "labelwheel up" in closed.value.cure
 
 
 def test_a_request_that_breaks_the_connection_is_refused_while_the_server_is_well(

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from redis import Redis
 from sqlalchemy import func, select
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
@@ -18,6 +19,7 @@ from werkzeug.test import TestResponse
 from labelwheel.database import Database
 from labelwheel.database.tables import Capture, Hint, Image, Prediction
 from labelwheel.image_url import image_url
+from labelwheel.queue import get_queue
 from ml_backend.app import create_app
 from ml_backend.auth import WEBHOOK_HEADER
 from tests.fixtures.line import BASIC_PASSWORD, LS_PROJECT, TOKEN, WEBHOOK_SECRET, Line, line_settings, picture
@@ -89,7 +91,9 @@ def test_health_says_up(line: Line) -> None:
 
 def test_what_is_not_there_is_refused_in_the_same_shape(line: Line) -> None:
     refused(line.client.get("/nothing"), 404, "not_found")
-    refused(line.client.get("/predict"), 405, "method_not_allowed")
+    answer = line.client.get("/predict")
+    assert "Allow" in refused(answer, 405, "method_not_allowed")
+    assert "POST" in answer.headers["Allow"]
 
 
 def test_any_authorization_header_is_answered(line: Line) -> None:
@@ -255,12 +259,23 @@ def test_a_webhook_becomes_a_hint(line: Line, action: str, body: dict[str, Any],
     [
         {"action": "TASKS_CREATED", "tasks": [{"id": 9}], "project": {"id": LS_PROJECT}},
         {"action": "ANNOTATION_CREATED", "project": {"id": LS_PROJECT + 1}},
-        {"action": "START_TRAINING", "project": {"id": LS_PROJECT}},
+        {"action": "START_TRAINING", "project": {"id": LS_PROJECT + 1}},
     ],
 )
-def test_our_own_pushes_other_projects_and_a_call_for_training_are_no_hints(line: Line, body: dict[str, Any]) -> None:
+def test_our_own_pushes_and_other_projects_are_no_hints(line: Line, body: dict[str, Any]) -> None:
     assert webhook(line.client, body).status_code == 200
     assert count(line.database, Hint) == 0
+
+
+def test_start_training_asks_for_a_run_once(line: Line, bell: Redis) -> None:
+    call = {"action": "START_TRAINING", "project": {"id": LS_PROJECT}}
+    assert [line.client.post("/webhook", json=call, headers=basic()).status_code for _ in range(2)] == [202, 202]
+    assert get_queue("fast").get_job_ids() == ["retrain-start"]
+    assert count(line.database, Hint) == 0
+
+
+def test_start_training_is_refused_while_nobody_would_hear(line: Line) -> None:
+    refused(line.client.post("/webhook", json={"action": "START_TRAINING"}, headers=basic()), 503, "queue_unreachable")
 
 
 def test_a_webhook_with_a_wrong_secret_leaves_no_trace(line: Line) -> None:

@@ -52,15 +52,15 @@ def test_its_image_leads_back_to_ours(settings: Settings) -> None:
 
 
 def test_the_same_rows_make_the_same_task() -> None:
-    made = [json.dumps(task_payload(item(), TAG, LOCAL, pre_annotation(item(), SEEN, TAG, "m@1", 0.25))) for _ in range(2)]
+    made = [json.dumps(task_payload(item(), TAG, LOCAL, pre_annotation(item(), SEEN, [TAG], "m@1", 0.25))) for _ in range(2)]
     assert made[0] == made[1]
 
 
 def test_a_pre_annotation_shows_what_reaches_the_threshold() -> None:
-    shown = pre_annotation(item(), SEEN, TAG, "m@1", 0.25)
+    shown = pre_annotation(item(), SEEN, [TAG], "m@1", 0.25)
     assert shown["model_version"] == "m@1"
     assert shown["score"] == 0.6
     assert [region["value"]["rectanglelabels"] for region in shown["result"]] == [["open"], ["short"]]
     place = shown["result"][0]["value"]
     assert [place[name] for name in ("x", "y", "width", "height")] == [10, 25, 20, 25]
-    assert pre_annotation(item(), SEEN, TAG, "m@1", 0.95)["result"] == []
+    assert pre_annotation(item(), SEEN, [TAG], "m@1", 0.95)["result"] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labelwheel.errors import InputError
-from labelwheel.vision.label_config import ControlTag, parse
+from labelwheel.vision.label_config import ControlTag, parse, shown_tags
 
 IMAGE = '<Image name="image" value="$photo"/>'
 RECTANGLES = '<RectangleLabels name="label" toName="image"><Label value="car"/><Label value="person"/></RectangleLabels>'
@@ -29,6 +29,49 @@ def test_other_tags_are_passed_over_and_order_is_kept() -> None:
 def test_an_alias_is_the_label_that_results_carry() -> None:
     xml = f'<View>{IMAGE}<RectangleLabels name="l" toName="image"><Label value="Pkw" alias="car"/></RectangleLabels></View>'
     assert parse(xml)[0].labels == ("car",)
+
+
+def rectangles(tag: str = "", labels: str = '<Label value="car"/><Label value="person"/>', name: str = "label", to: str = "image") -> str:
+    return f'<RectangleLabels name="{name}" toName="{to}" {tag}>{labels}</RectangleLabels>'
+
+
+@pytest.mark.parametrize(
+    ("tag", "labels", "predicted", "shown"),
+    [
+        ("", '<Label value="car"/>', "CAR", ("car", 0.25)),
+        ("", '<Label value="car"/>', "bus", None),
+        ('model_score_threshold="0.5"', '<Label value="car"/>', "car", ("car", 0.5)),
+        ('score_threshold="0"', '<Label value="car"/>', "car", ("car", 0.0)),
+        ('model_score_threshold="0.5"', '<Label value="car" model_score_threshold="0.9"/>', "car", ("car", 0.9)),
+        ("", '<Label value="car" predicted_values="Pkw, lorry"/>', "LORRY", ("car", 0.25)),
+        ("", '<Label value="car" predicted_values="Pkw"/>', "car", ("car", 0.25)),
+        ("", '<Label value="car"/><Label value="vehicle" predicted_values="car"/>', "car", ("vehicle", 0.25)),
+        ("", '<Label value="Wagen" alias="car" predicted_values="bus"/>', "bus", ("car", 0.25)),
+        ('model_skip="True"', '<Label value="car"/>', "car", None),
+        ('model_skip="false"', '<Label value="car"/>', "car", ("car", 0.25)),
+    ],
+)
+def test_attributes_say_what_is_shown_of_a_model(tag: str, labels: str, predicted: str, shown: tuple[str, float] | None) -> None:
+    assert parse(f"<View>{IMAGE}{rectangles(tag, labels)}</View>")[0].shows(predicted, 0.25) == shown
+
+
+@pytest.mark.parametrize("text", ["half", "-0.1", "1.01", "nan", ""])
+@pytest.mark.parametrize("on_label", [True, False])
+def test_a_threshold_that_is_none_is_refused_by_the_tag_that_has_it(text: str, on_label: bool) -> None:
+    attribute = f'model_score_threshold="{text}"'
+    xml = rectangles(labels=f'<Label value="car" {attribute}/>') if on_label else rectangles(attribute)
+    if not text:
+        assert parse(f"<View>{IMAGE}{xml}</View>")  # an attribute left empty is none
+        return
+    with pytest.raises(InputError, match="car" if on_label else "label"):
+        parse(f"<View>{IMAGE}{xml}</View>")
+
+
+def test_predictions_are_shown_on_the_first_image_by_all_tags_that_do_not_skip() -> None:
+    second = '<Image name="other" value="$other"/>'
+    tags = (rectangles('model_skip="true"', name="none"), rectangles(name="a"), rectangles(name="b", to="other"), rectangles(name="c"))
+    assert [tag.name for tag in shown_tags(parse(f"<View>{IMAGE}{second}{''.join(tags)}</View>"))] == ["a", "c"]
+    assert shown_tags(parse(f"<View>{IMAGE}{tags[0]}</View>")) == ()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from labelwheel.vision.label_config import ControlTag
+from labelwheel.vision.label_config import ControlTag, LabelRule
 from labelwheel.vision.regions import Exclusion, from_regions, prediction_score, to_regions
 
 TAG = ControlTag("RectangleLabels", "label", "image", "image", ("car", "person"))
@@ -24,7 +25,7 @@ def drawn(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_region_as_label_studio_wants_it() -> None:
-    [region] = to_regions([Detection("car", Box(64, 96, 256, 216), 0.37)], TAG, 640, 480, 0.25)
+    [region] = to_regions([Detection("car", Box(64, 96, 256, 216), 0.37)], [TAG], 640, 480, 0.25)
 
     assert region.pop("id")
     assert region == {
@@ -42,20 +43,31 @@ def test_a_region_as_label_studio_wants_it() -> None:
 def test_only_known_labels_at_or_above_the_threshold_are_shown_in_the_tags_spelling() -> None:
     detections = [Detection(label, Box(0, 0, 9, 9), confidence) for label, confidence in [("Car", 0.5), ("bus", 0.9), ("person", 0.49)]]
 
-    assert [region["value"]["rectanglelabels"] for region in to_regions(detections, TAG, 640, 480, 0.5)] == [["car"]]
+    assert [region["value"]["rectanglelabels"] for region in to_regions(detections, [TAG], 640, 480, 0.5)] == [["car"]]
 
 
 def test_ids_follow_from_the_content_and_are_unique() -> None:
     detections = [Detection("car", Box(0, 0, 9, 9), 0.5), Detection("car", Box(0, 0, 9, 8), 0.5), Detection("person", Box(0, 0, 9, 9), 0.5)]
-    ids = [region["id"] for region in to_regions([*detections, detections[0]], TAG, 640, 480, 0)]
+    ids = [region["id"] for region in to_regions([*detections, detections[0]], [TAG], 640, 480, 0)]
 
     assert len(ids) == len(set(ids)) == 3
-    assert sorted(ids) == sorted(region["id"] for region in to_regions(detections[::-1], TAG, 640, 480, 0))
+    assert sorted(ids) == sorted(region["id"] for region in to_regions(detections[::-1], [TAG], 640, 480, 0))
+
+
+def test_each_tag_shows_what_it_knows_from_its_own_threshold_on() -> None:
+    wide = ControlTag("RectangleLabels", "wide", "image", "image", ("vehicle",), rules=(LabelRule("vehicle", ("CAR", "lorry"), 0.8),))
+    strict = replace(TAG, threshold=0.6)
+    detections = [Detection(label, Box(0, 0, 9, 9), confidence) for label, confidence in [("car", 0.7), ("Lorry", 0.9), ("person", 0.5)]]
+    shown = [(entry["from_name"], entry["value"]["rectanglelabels"][0]) for entry in to_regions(detections, [strict, wide], 640, 480, 0.1)]
+    assert shown == [("label", "car"), ("wide", "vehicle")]
+    assert prediction_score(detections, [strict, wide], 0.1) == pytest.approx(0.8)
+    assert prediction_score(detections, [replace(wide, rules=(LabelRule("vehicle", ("lorry",), 0.95),))], 0.1) == pytest.approx(0.1)
+    assert to_regions(detections, [replace(TAG, skip=True)], 640, 480, 0) == []
 
 
 def test_what_lies_outside_is_cut_off_or_left_out() -> None:
     detections = [Detection("car", Box(-64, 0, 64, 48), 0.5), Detection("car", Box(700, 0, 800, 48), 0.5)]
-    [region] = to_regions(detections, TAG, 640, 480, 0)
+    [region] = to_regions(detections, [TAG], 640, 480, 0)
 
     assert (region["value"]["x"], region["value"]["width"]) == (0, 10)
 
@@ -74,7 +86,7 @@ def placed(draw: st.DrawFn) -> tuple[list[Detection], int, int]:
 @given(placed())
 def test_a_prediction_accepted_untouched_comes_back_as_its_boxes(case: tuple[list[Detection], int, int]) -> None:
     detections, width, height = case
-    regions = to_regions(detections, TAG, width, height, 0)
+    regions = to_regions(detections, [TAG], width, height, 0)
     boxes, exclusions = from_regions([{**region, "origin": "prediction"} for region in regions], [TAG], width, height)
     distinct = list({str(detection.as_dict()): detection for detection in detections}.values())
 
@@ -147,4 +159,4 @@ def test_answers_about_the_whole_task_are_not_drawn() -> None:
 )
 def test_the_score_is_how_sure_the_model_is_of_what_it_shows(confidences: list[float], score: float) -> None:
     detections = [Detection("car", Box(0, 0, 9, 9), confidence) for confidence in confidences]
-    assert prediction_score(detections, 0.25) == pytest.approx(score)
+    assert prediction_score(detections, [TAG], 0.25) == pytest.approx(score)
