@@ -18,6 +18,8 @@ COLD_FRAMES = 240
 STREAM_FRAMES = 270
 CALM_FRAMES = 60
 DARK_FRAMES = 75
+FEWEST_DARK = 50  # more than a window of drift
+FEWEST_FRAMES = COLD_FRAMES + STREAM_FRAMES + FEWEST_DARK + 50
 LIGHT = 0.55  # share of the light that is left after the change
 MISSING_LABEL = "stain"  # the synthetic plant's class that comes with the stream
 NEW_LABELS = 60  # training labels that make the retraining due
@@ -119,6 +121,8 @@ def from_folder(data: Path, seed: int, missing_source: str | None = None) -> Sce
     rng.shuffle(stream)
     later = rest[STREAM_FRAMES - len(fresh) :]
     dark = [darken(frame, LIGHT) for frame in later if frame.source == dimmed][-DARK_FRAMES:]
+    if len(dark) < FEWEST_DARK:
+        raise ValueError(f"{dimmed}, the source that shall lose its light, has {len(dark)} images left for that; it needs {FEWEST_DARK}.")
     darkened = {frame.external_id.rsplit("-dark", 1)[0] for frame in dark}
     calm = [frame for frame in later if frame.external_id not in darkened][:CALM_FRAMES]
     recipe = {"IMAGE_SIZE": "320", "FIRST_UPDATES": "400", "WARM_UPDATES": "130", "BATCH_SIZE": "8"}
@@ -146,5 +150,5 @@ def _check(sizes: Counter[str], missing: str, data: Path) -> None:
         raise ValueError(f"There is no source {missing!r} in {data}; take one of {', '.join(sorted(sizes))}.")
     if len(sizes) < 2:
         raise ValueError(f"{data} has one source only; the demo holds one back. Put images into sub-folders named after their sources.")
-    if sizes.total() < COLD_FRAMES + 200:
-        raise ValueError(f"{data} has {sizes.total()} labelled images; the demo needs {COLD_FRAMES + 200}.")
+    if sizes.total() < FEWEST_FRAMES:
+        raise ValueError(f"{data} has {sizes.total()} labelled images; the demo needs {FEWEST_FRAMES}.")

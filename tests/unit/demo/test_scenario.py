@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from console.demo.scenario import CALM_FRAMES, COLD_FRAMES, STREAM_FRAMES, Acts, from_folder
+from console.demo.scenario import CALM_FRAMES, COLD_FRAMES, FEWEST_FRAMES, STREAM_FRAMES, Acts, from_folder
 
 SOURCES = {"left": 260, "right": 240, "top": 120}
 
@@ -56,3 +56,13 @@ def test_the_acts_have_their_lengths_and_share_no_frame(acts: Acts) -> None:
 def test_one_known_source_loses_its_light(acts: Acts) -> None:
     assert {frame.source for frame in acts.dark} == {acts.dimmed_source}
     assert acts.dimmed_source != "top"
+
+
+def test_a_folder_that_is_too_small_is_refused_with_the_number(data: Path, tmp_path: Path) -> None:
+    for name in ("classes.txt", "labels"):
+        (tmp_path / name).symlink_to(data / name)
+    (tmp_path / "images").mkdir()
+    for image in sorted((data / "images").iterdir())[:600]:
+        (tmp_path / "images" / image.name).symlink_to(image)
+    with pytest.raises(ValueError, match=str(FEWEST_FRAMES)):
+        from_folder(tmp_path, 1, "top")
