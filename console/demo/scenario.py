@@ -13,6 +13,7 @@ from pathlib import Path
 
 from console.demo.folder import classes, read
 from console.demo.images import FIRST_SHIFT, LABELS, SOURCES, Frame, SyntheticPlant, darken
+from labelwheel.settings import PREFIX
 
 COLD_FRAMES = 240
 STREAM_FRAMES = 270
@@ -70,7 +71,8 @@ BASE_SETTINGS = {
     "FIRST_LABELS": "170",
     "MIN_NEW_LABELS": str(NEW_LABELS),
     "COOLDOWN_SECONDS": "5",
-    "TRAIN_THREADS": str(os.cpu_count() or 1),  # nobody labels meanwhile, so no core need be left free
+    # Nobody labels meanwhile, so no core need be left free.
+    "TRAIN_THREADS": os.environ.get(PREFIX + "TRAIN_THREADS") or str(os.cpu_count() or 1),
     "TRAIN_CONTROL": "true",
     "REPLAY": "1.0",
     "LEARNING_RATE": "0.0015",  # at the default 0.002 so short a training from scratch now and then goes nowhere
