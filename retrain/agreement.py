@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelwheel.vision.detector import Tensor
 from labelwheel.vision.geometry import iou_matrix
+from labelwheel.vision.letterbox import Tensor
 
 LEAST_IOU, MOST_DIFFERENCE = 0.99, 1e-3
 STRONGEST = 300  # anchors of an image whose boxes are compared: far more than are ever shown

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from labelwheel.errors import TrainingError
-from labelwheel.vision.detector import EMBEDDING, Detector
+from labelwheel.vision.detector import Detector
+from labelwheel.vision.network import EMBEDDING
 
 
 def export_onnx(weights: Path) -> Path:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from labelwheel.errors import ModelError
-from labelwheel.vision.detector import EMBEDDING, ModelInfo
+from labelwheel.vision.model_info import ModelInfo
+from labelwheel.vision.network import EMBEDDING
 
 OUTPUT = "labelwheel_detections"
 

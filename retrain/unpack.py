@@ -17,7 +17,8 @@ import numpy as np
 
 from labelwheel.vision import image
 from labelwheel.vision.class_match import Matching, match_classes
-from labelwheel.vision.detector import Detector, prepare
+from labelwheel.vision.detector import Detector
+from labelwheel.vision.letterbox import prepare
 from retrain.agreement import Agreement, compare, together
 from retrain.export import export_onnx
 from retrain.train import prepare as prepare_torch

@@ -52,6 +52,33 @@ class Box:
         )
 
 
+@dataclass(frozen=True)
+class Rotated:
+    """A turned rectangle: its centre, width and height in pixels, and `angle` degrees by which its width is turned clockwise."""
+
+    cx: float
+    cy: float
+    width: float
+    height: float
+    angle: float
+
+    @property
+    def valid(self) -> bool:
+        """Finite, with a positive width and height."""
+        return all(map(math.isfinite, self.as_tuple())) and self.width > 0 and self.height > 0
+
+    def as_tuple(self) -> tuple[float, float, float, float, float]:
+        return self.cx, self.cy, self.width, self.height, self.angle
+
+    def corners(self) -> Floats:
+        """(4, 2) pixels, clockwise; the first is the one that Label Studio's x and y name."""
+        sine, cosine = math.sin(math.radians(self.angle)), math.cos(math.radians(self.angle))
+        right = np.array([cosine, sine]) * self.width / 2
+        down = np.array([-sine, cosine]) * self.height / 2
+        centre = np.array([self.cx, self.cy])
+        return np.stack([centre - right - down, centre + right - down, centre + right + down, centre - right + down])
+
+
 def percent_to_corners(x: float, y: float, width: float, height: float, rotation: float, image_width: float, image_height: float) -> Floats:
     """Corners of a Label Studio rectangle: (4, 2) pixels, clockwise from the corner that (x, y) names.
 
@@ -79,6 +106,18 @@ def box_to_percent(box: Box, image_width: float, image_height: float) -> dict[st
         "width": 100 * box.width / image_width,
         "height": 100 * box.height / image_height,
         "rotation": 0.0,
+    }
+
+
+def rotated_to_percent(rotated: Rotated, image_width: float, image_height: float) -> dict[str, float]:
+    """Label Studio's `x, y, width, height` in percent and `rotation` in degrees: the inverse of `percent_to_corners`."""
+    x, y = rotated.corners()[0]
+    return {
+        "x": 100 * float(x) / image_width,
+        "y": 100 * float(y) / image_height,
+        "width": 100 * rotated.width / image_width,
+        "height": 100 * rotated.height / image_height,
+        "rotation": rotated.angle,
     }
 
 

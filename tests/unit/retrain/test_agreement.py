@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelwheel.vision.detector import Tensor
+from labelwheel.vision.letterbox import Tensor
 from retrain.agreement import Agreement, compare, together
 
 

@@ -13,8 +13,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from labelwheel.errors import ModelError
-from labelwheel.vision.detector import Detector, ModelInfo, prepare, read_info, select
+from labelwheel.vision.detector import Detector
 from labelwheel.vision.geometry import Box, iou_matrix
+from labelwheel.vision.letterbox import prepare
+from labelwheel.vision.model_info import ModelInfo, read_info
+from labelwheel.vision.select import select
 
 NAMES = {0: "car", 1: "person"}
 METADATA = {"names": str(NAMES), "imgsz": "[64, 64]", "stride": "32", "task": "detect", "end2end": "False"}
@@ -118,9 +121,13 @@ def test_many_threads_get_the_answers_of_one(detector: Detector) -> None:
         ({**METADATA, "names": "__import__('os')"}, "names"),
         ({**METADATA, "names": "{1: 'car', 2: 'person'}"}, "not numbered from 0"),
         ({**METADATA, "names": "{0: 'car', 1: 'car'}"}, "repeated"),
-        ({**METADATA, "names": "{0: 'car'}"}, "unfit for its 1 classes"),
+        ({**METADATA, "names": "{0: 'car'}"}, "unfit for detect with its 1 classes"),
         ({**METADATA, "imgsz": "'large'"}, "image size"),
-        ({**METADATA, "task": "segment"}, "segment"),
+        ({**METADATA, "task": "segment"}, "unfit for segment"),
+        ({**METADATA, "task": "classify"}, "unfit for classify"),
+        ({**METADATA, "task": "pose"}, "kpt_shape"),
+        ({**METADATA, "task": "pose", "kpt_shape": "[17, 4]"}, "skeleton"),
+        ({**METADATA, "task": "depth"}, "served are detect, obb"),
     ],
 )
 def test_a_model_that_does_not_say_what_it_is_is_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
@@ -160,18 +167,20 @@ def test_a_letterbox_and_back_is_the_identity(size: tuple[int, int], rectangular
     inside = np.argwhere(tensor[0, 0] == 0)
     (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0) + 1
 
-    assert frame.to_image(np.array([[left, top, right, bottom]], np.float32))[0] == pytest.approx([0, 0, width, height], rel=1e-5)
+    assert frame.to_image(np.array([[left, top], [right, bottom]], np.float32)).ravel() == pytest.approx([0, 0, width, height], rel=1e-5)
     assert all(side % 32 == 0 for side in tensor.shape[2:])
 
 
 def test_selection_keeps_no_two_boxes_of_one_class_that_overlap_and_loses_no_lone_one() -> None:
     random = np.random.default_rng(7)
     anchors = np.concatenate([random.uniform(0, 640, (2, 900)), random.uniform(5, 200, (2, 900)), random.uniform(0, 1, (3, 900))])
-    boxes, confidences, classes = select(anchors.astype(np.float32), 0.05, end_to_end=False)
-    overlaps = iou_matrix(boxes, boxes) * (classes[:, None] == classes[None]) * ~np.eye(len(boxes), dtype=bool)
+    found = select(anchors.astype(np.float32), 0.05, ModelInfo(("a", "b", "c"), (640, 640), 32, end_to_end=False, rectangular=False))
+    overlaps = (
+        iou_matrix(found.boxes, found.boxes) * (found.classes[:, None] == found.classes[None]) * ~np.eye(len(found.boxes), dtype=bool)
+    )
 
-    assert len(boxes) == 300
-    assert (np.diff(confidences) <= 0).all()
+    assert len(found.boxes) == 300
+    assert (np.diff(found.confidences) <= 0).all()
     assert overlaps.max() <= 0.7 + 1e-6
 
 
