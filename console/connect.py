@@ -11,7 +11,7 @@ from labelwheel.labelstudio.inspection import Setup
 from labelwheel.project import current_project, remember_project
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import PREFIX, Settings, remember_secrets
-from labelwheel.vision.label_config import parse
+from labelwheel.vision.label_config import parse, trained_labels
 from retrain.deploy import renew
 
 
@@ -87,7 +87,7 @@ def label_config(settings: Settings) -> str:
 
 def _remember(settings: Settings, project: Project) -> ProjectRow:
     try:
-        labels = [label for tag in parse(project.label_config) for label in tag.labels]
+        labels = trained_labels(parse(project.label_config))
     except InputError as error:
         page = f"{settings.label_studio_url}/projects/{project.id}/settings/labeling"
         message = f"The label config of the Label Studio project {project.title!r} cannot be used. {error.message}"

@@ -27,11 +27,13 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
+from labelwheel.vision.label_config import Slot
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-DEFAULT_TAG = "label"
+DEFAULT_TAG = "label"  # the champion's name in the table
+CHAMPION = Slot()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,10 @@ class Served:
     detector: Detector
 
 
-def newest_deployment(session: Session, project_id: int, tag: str = DEFAULT_TAG) -> Deployment | None:
-    """The row that says what serves; None while nothing was ever deployed."""
-    query = select(Deployment).where(Deployment.project_id == project_id, Deployment.tag == tag, Deployment.role == "champion")
+def newest_deployment(session: Session, project_id: int, slot: Slot = CHAMPION) -> Deployment | None:
+    """The row that says what serves in a slot; None while nothing was ever deployed there."""
+    tag, role = slot.name or DEFAULT_TAG, slot.alias
+    query = select(Deployment).where(Deployment.project_id == project_id, Deployment.tag == tag, Deployment.role == role)
     return session.scalar(query.options(joinedload(Deployment.model_version)).order_by(Deployment.id.desc()).limit(1))
 
 

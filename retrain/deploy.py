@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import structlog
@@ -14,25 +16,25 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
 from labelwheel.errors import InputError, NotFoundError
-from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
+from labelwheel.serving import CHAMPION, DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
-from labelwheel.vision.label_config import parse, shown_tags
+from labelwheel.vision.label_config import KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
 
 log = structlog.get_logger(__name__)
 
 
-def deploy(database: Database, settings: Settings, model_version_id: int, decision_id: int | None, tag: str = DEFAULT_TAG) -> Deployment:
-    """Let a model version serve from now on; deploying what serves already changes nothing. Raises NotFoundError."""
+def deploy(database: Database, settings: Settings, model_version_id: int, decision_id: int | None) -> Deployment:
+    """Let a model version be the champion from now on; deploying what serves already changes nothing. Raises NotFoundError."""
     with database.write() as session:
         version = _version(session, model_version_id)
-        row, fresh = _record(session, version, served_as(session, version, settings, tag), decision_id, tag)
-    _announce(settings, version, row, fresh)
+        row, fresh = _record(session, settings, version, CHAMPION, decision_id)
+    _announce(settings, version, [row] if fresh else [])
     return row
 
 
 def deploy_by_hand(
-    database: Database, settings: Settings, model_version_id: int, note: str, tag: str = DEFAULT_TAG
+    database: Database, settings: Settings, model_version_id: int, note: str, slot: Slot = CHAMPION
 ) -> tuple[Deployment, bool]:
     """Deploy what a person chose, with the decision that says so. Also answers whether anything changed.
 
@@ -40,20 +42,21 @@ def deploy_by_hand(
     """
     with database.read() as session:
         version = _version(session, model_version_id)
-        name = served_as(session, version, settings, tag)
     Detector(model_path(version.onnx_uri, settings), threads=settings.detector_threads)
-    with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
-        present = newest_deployment(session, version.project_id, tag)
-        decision = _chosen(session, version, present, note) if _differs(present, version, name) else None
-        row, fresh = _record(session, version, name, decision, tag)
-    _announce(settings, version, row, fresh)
+    with database.write() as session:  # decision and deployments together, so that a crash leaves none alone
+        present = newest_deployment(session, version.project_id, slot)
+        fresh = _differs(present, version, served_as(session, version, settings, slot))
+        decision = _chosen(session, version, present, note) if fresh else None
+        row, _ = _record(session, settings, version, slot, decision)
+        renewed = _renew(session, settings, version.project_id) if fresh and slot.name else None
+    _announce(settings, version, [found for found in (row, renewed) if found and fresh])
     return row, fresh
 
 
-def rollback(database: Database, settings: Settings, project_id: int, note: str = "", tag: str = DEFAULT_TAG) -> Deployment:
+def rollback(database: Database, settings: Settings, project_id: int, note: str = "") -> Deployment:
     """Deploy the newest version that served before the present one was made. Again goes further back. Raises NotFoundError."""
     with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
-        present = newest_deployment(session, project_id, tag)
+        present = newest_deployment(session, project_id)
         earlier = _earlier(session, present) if present else None
         if present is None or earlier is None:
             raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
@@ -63,34 +66,60 @@ def rollback(database: Database, settings: Settings, project_id: int, note: str 
         session.add(decision)
         session.flush()
         version = _version(session, earlier)
-        row, fresh = _record(session, version, served_as(session, version, settings, tag), decision.id, tag)
-    _announce(settings, version, row, fresh)
+        row, fresh = _record(session, settings, version, CHAMPION, decision.id)
+    _announce(settings, version, [row] if fresh else [])
     return row
 
 
 def renew(database: Database, settings: Settings, project_id: int) -> bool:
-    """Deploy the champion under its new name where what is shown of it has changed: label config or threshold. No image is looked at again."""
-    with database.read() as session:
-        present = newest_deployment(session, project_id)
-        if present is None or present.served_as == served_as(session, present.model_version, settings, present.tag):
-            return False
-    deploy(database, settings, present.model_version_id, present.decision_id, present.tag)
-    return True
+    """Deploy the champion under its new name where what is shown has changed: label config, threshold, or a model beside it.
+
+    No image is looked at again.
+    """
+    with database.write() as session:
+        row = _renew(session, settings, project_id)
+    if row is not None:
+        _announce(settings, row.model_version, [row])
+    return row is not None
 
 
-def served_as(session: Session, version: ModelVersion, settings: Settings, tag: str) -> str:
-    """Name of a deployment in Label Studio: equal names mean equal pre-annotations, so what shapes them is hashed into it."""
-    shape = json.dumps([version.class_map.labels, tag, _view(session, version, settings.display_threshold)])
+def served_as(session: Session, version: ModelVersion, settings: Settings, slot: Slot = CHAMPION) -> str:
+    """Name of a deployment in Label Studio: equal names mean equal pre-annotations, so what shapes them is hashed into it.
+
+    The champion's name stands for all models that a pre-annotation is made of.
+    """
+    if slot.name:
+        return version.title
+    shape = json.dumps([version.class_map.labels, DEFAULT_TAG, _view(session, version, settings.display_threshold)])
     return f"{version.title}+{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
 
 
+def _renew(session: Session, settings: Settings, project_id: int) -> Deployment | None:
+    present = newest_deployment(session, project_id)
+    if present is None:
+        return None
+    row, fresh = _record(session, settings, present.model_version, CHAMPION, present.decision_id)
+    return row if fresh else None
+
+
 def _view(session: Session, version: ModelVersion, threshold: float) -> list[Any]:
-    """How the label config shows each class of a model. A label that the model does not know is not in it: it changes no pre-annotation."""
+    """How the label config shows each class of the models. A label that its model does not know is not in it: it changes no pre-annotation."""
     try:
         tags = shown_tags(parse(session.get_one(Project, version.project_id).label_config))
     except InputError:  # a config that cannot be read shows nothing
         return []
-    return [[tag.name, label, tag.shows(label, threshold)] for tag in tags for label in version.class_map.labels]
+    return [line for tag in tags for line in _lines(session, tag, version, threshold)]
+
+
+def _lines(session: Session, tag: ControlTag, champion: ModelVersion, threshold: float) -> list[Any]:
+    deployed = newest_deployment(session, champion.project_id, tag.slot) if tag.slot.name else None
+    version = deployed.model_version if deployed else champion
+    if (tag.slot.name and not deployed) or version.task not in SHOWS[tag.kind]:
+        return []
+    origin = [version.title] if tag.slot.name else []
+    if tag.kind == KEYPOINTS:
+        return [[tag.name, *origin, [astuple(tag.rule(label)) for label in tag.labels], tag.threshold, threshold]]
+    return [[tag.name, *origin, label, tag.shows(label, threshold)] for label in version.classes]
 
 
 def _version(session: Session, model_version_id: int) -> ModelVersion:
@@ -100,11 +129,19 @@ def _version(session: Session, model_version_id: int) -> ModelVersion:
     return version
 
 
-def _record(session: Session, version: ModelVersion, name: str, decision_id: int | None, tag: str) -> tuple[Deployment, bool]:
-    newest = newest_deployment(session, version.project_id, tag)
+def _record(session: Session, settings: Settings, version: ModelVersion, slot: Slot, decision_id: int | None) -> tuple[Deployment, bool]:
+    """The row that lets a version serve in a slot, and whether it is new."""
+    newest, name = newest_deployment(session, version.project_id, slot), served_as(session, version, settings, slot)
     if newest is not None and not _differs(newest, version, name):
         return newest, False
-    row = Deployment(project_id=version.project_id, tag=tag, model_version_id=version.id, served_as=name, decision_id=decision_id)
+    row = Deployment(
+        project_id=version.project_id,
+        tag=slot.name or DEFAULT_TAG,
+        role=slot.alias,
+        model_version_id=version.id,
+        served_as=name,
+        decision_id=decision_id,
+    )
     session.add(row)
     session.flush()
     return row, True
@@ -130,17 +167,19 @@ def _earlier(session: Session, present: Deployment) -> int | None:
     return session.scalar(query.where(older).order_by(ModelVersion.version.desc()).limit(1))
 
 
-def _announce(settings: Settings, version: ModelVersion, row: Deployment, fresh: bool) -> None:
-    if fresh:
-        queue.ring("sync.refresh", row.id)
-        log.info("model deployed", model=version.title, served_as=row.served_as)
-    _follow(settings, version)
+def _announce(settings: Settings, version: ModelVersion, fresh: Sequence[Deployment]) -> None:
+    """Open tasks follow what the champion's row says, the registry's alias what was deployed."""
+    for row in fresh:
+        log.info("model deployed", model=version.title, served_as=row.served_as, tag=row.tag, role=row.role)
+        if row.tag == DEFAULT_TAG:
+            queue.ring("sync.refresh", row.id)
+    _follow(settings, version, fresh[0].role if fresh else CHAMPION.alias)
 
 
-def _follow(settings: Settings, version: ModelVersion) -> None:
+def _follow(settings: Settings, version: ModelVersion, alias: str) -> None:
     from labelwheel.registry import Registry
 
     try:
-        Registry(settings.mlflow_uri, settings.home / "mlflow" / "artifacts").point(version.name, version.version)
+        Registry(settings.mlflow_uri, settings.home / "mlflow" / "artifacts").point(version.name, version.version, alias)
     except Exception as error:  # noqa: BLE001  the model serves already, whatever MLflow or its database raises; the next deployment repairs it
         log.warning("registry alias not moved", model=version.title, error=str(error))

@@ -165,6 +165,8 @@ class ModelVersion(Table):
     class_map_id: Mapped[int] = mapped_column(ForeignKey("class_map.id"))
     training_run_id: Mapped[int | None] = mapped_column(ForeignKey("training_run.id", use_alter=True), unique=True)
     mlflow_run_id: Mapped[str | None] = mapped_column(String(64))
+    task: Mapped[str] = mapped_column(String(12), default="detect", server_default="detect")
+    labels: Mapped[list[Any] | None]  # of a model that is not trained here; without them they are the class map's
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     class_map: Mapped[ClassMap] = relationship()
@@ -172,6 +174,11 @@ class ModelVersion(Table):
     @property
     def title(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that it tells apart."""
+        return self.class_map.labels if self.labels is None else self.labels
 
 
 class Prediction(Table):

@@ -1,14 +1,15 @@
-"""Read a Label Studio label config: which tags draw boxes, on which image, with which labels, and what of a model each shows.
+"""Read a Label Studio label config: which tags a model can fill, on which image, with which labels, and what of a model each shows.
 
 What a model is shown by are attributes that Label Studio keeps and does not mind, spelt as its own YOLO example has them:
-`model_skip` and `model_score_threshold` on a tag, `predicted_values` and `model_score_threshold` on a label.
+`model_skip`, `model_score_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and `model_index` on a label.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
@@ -18,27 +19,48 @@ from labelwheel.errors import InputError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-KINDS = ("RectangleLabels",)
+RECTANGLES, POLYGONS, KEYPOINTS, CHOICES = "RectangleLabels", "PolygonLabels", "KeyPointLabels", "Choices"
+SHOWS = {  # of which tasks a tag can show what is found
+    RECTANGLES: ("detect", "obb", "segment", "pose"),
+    POLYGONS: ("segment",),
+    KEYPOINTS: ("pose",),
+    CHOICES: ("classify",),
+}
 EXAMPLE = (
     'For example <View><Image name="image" value="$image"/>'
     '<RectangleLabels name="label" toName="image"><Label value="car"/></RectangleLabels></View>.'
 )
 
 
+class Slot(NamedTuple):
+    """Where a served model stands: its name in the registry and its alias there. Without a name it is the champion that the wheel trains."""
+
+    name: str = ""
+    alias: str = "champion"
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias}" if self.name else "the champion"
+
+
 @dataclass(frozen=True)
 class LabelRule:
-    """What a label says of predictions: the names of a model's classes that it stands for beside its own, and from which confidence."""
+    """What a label says of predictions: the names of a model's classes that it stands for beside its own, and from which confidence.
+
+    `index` is the number of the skeleton's point that it stands for.
+    """
 
     label: str
     predicted: tuple[str, ...] = ()
     threshold: float | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)
 class ControlTag:
-    """A tag that a person draws with. `name` is a result's from_name; `value_key` is where a task's data holds the image.
+    """A tag that a person answers with. `name` is a result's from_name; `value_key` is where a task's data holds the image.
 
-    `threshold` is the confidence from which it shows predictions (None: as set for all), `skip`: it shows none.
+    `threshold` is the confidence from which it shows predictions (None: as set for all), `skip`: it shows none. `slot` is the model whose
+    predictions it shows. `several`: of Choices, whether more than one may be chosen.
     """
 
     kind: str
@@ -49,11 +71,18 @@ class ControlTag:
     threshold: float | None = None
     skip: bool = False
     rules: tuple[LabelRule, ...] = ()
+    slot: Slot = Slot()
+    several: bool = False
 
     @property
     def result_type(self) -> str:
         """The `type` of its results, which is also the key of the labels in a result's value."""
         return self.kind.lower()
+
+    @property
+    def trains(self) -> bool:
+        """Whether what a person draws with it is what the wheel trains its champion on."""
+        return self.kind == RECTANGLES and not self.slot.name
 
     def spelling(self, label: str) -> str | None:
         """The tag's own spelling of a label: the exact one first, else the first that differs in case only; None if there is none."""
@@ -67,32 +96,66 @@ class ControlTag:
         The label's own threshold goes before the tag's, and that before `threshold`.
         """
         label = None if self.skip else self._stands_for(predicted) or self.spelling(predicted)
+        return None if label is None else (label, self._enough(self.rule(label), threshold))
+
+    def shows_point(self, predicted: str, name: str, number: int, threshold: float) -> tuple[str, float] | None:
+        """`shows` for a point of a skeleton: its `name` and `number`, of an object that the model calls `predicted`.
+
+        A label stands for the point with its `model_index`, else for that of its name, else, where the points have only numbers, for that of
+        its place among the labels. Its `predicted_values` say of which objects.
+        """
+        label = None if self.skip else next((label for label in self.labels if self._is_point(label, name, number)), None)
         if label is None:
             return None
-        rule = next((rule for rule in self.rules if rule.label == label), LabelRule(label))
-        wanted = (rule.threshold, self.threshold, threshold)
-        return label, next(value for value in wanted if value is not None)
+        rule = self.rule(label)
+        if rule.predicted and predicted.casefold() not in map(str.casefold, rule.predicted):
+            return None
+        return label, self._enough(rule, threshold)
+
+    def rule(self, label: str) -> LabelRule:
+        """What the config says of a label."""
+        return next((rule for rule in self.rules if rule.label == label), LabelRule(label))
+
+    def _enough(self, rule: LabelRule, threshold: float) -> float:
+        return next(value for value in (rule.threshold, self.threshold, threshold) if value is not None)
+
+    def _is_point(self, label: str, name: str, number: int) -> bool:
+        index = self.rule(label).index
+        if index is not None:
+            return index == number
+        return self.labels.index(label) == number if name == str(number) else label.casefold() == name.casefold()
 
     def _stands_for(self, predicted: str) -> str | None:
         return next((rule.label for rule in self.rules if predicted.casefold() in map(str.casefold, rule.predicted)), None)
 
 
 def shown_tags(tags: Sequence[ControlTag]) -> tuple[ControlTag, ...]:
-    """The tags that show predictions, all on the image of the first of them; none when every tag is skipped."""
-    shown = [tag for tag in tags if not tag.skip]
-    return tuple(tag for tag in shown if tag.value_key == shown[0].value_key)
+    """The tags that show predictions; none when every tag is skipped."""
+    return tuple(tag for tag in tags if not tag.skip)
+
+
+def trained_labels(tags: Sequence[ControlTag]) -> list[str]:
+    """The labels that the champion is trained on, in their order."""
+    return list(dict.fromkeys(label for tag in tags if tag.trains for label in tag.labels))
+
+
+def pushed_tag(tags: Sequence[ControlTag]) -> ControlTag:
+    """The tag whose image the tasks that we make have: the first that is trained on, else the first."""
+    return next((tag for tag in tags if tag.trains), tags[0])
 
 
 def parse(xml: str) -> list[ControlTag]:
-    """All RectangleLabels tags, in their order; other tags are passed over.
+    """All tags that a model can fill, in their order; other tags are passed over, and so are such as answer no question about an image.
 
-    Raises InputError when the XML is broken or hostile, when no such tag is there, or when a tag lacks its name, labels or image.
+    Raises InputError when the XML is broken or hostile, when no such tag is there, when a RectangleLabels tag lacks its name, labels or
+    image, or when an attribute for predictions is none.
     """
     root = _root(xml)
     objects = {element.get("name"): element for element in root.iter() if element.get("name") and not element.get("toName")}
-    tags = [_tag(element, objects) for element in root.iter() if element.tag in KINDS]
+    tags = [_tag(element, objects) for element in root.iter() if element.tag == RECTANGLES or _fillable(element, objects)]
     if not tags:
-        raise InputError("The label config has no RectangleLabels tag.", f"Add one that points to an Image tag. {EXAMPLE}")
+        kinds = ", ".join(SHOWS)
+        raise InputError(f"The label config has no tag that we fill ({kinds}).", f"Add one that points to an Image tag. {EXAMPLE}")
     return tags
 
 
@@ -105,33 +168,71 @@ def _root(xml: str) -> Element:
     return root
 
 
+def _fillable(element: Element, objects: dict[str | None, Element]) -> bool:
+    """Choices about a text, about a region or without choices, and shapes on a video are not for us."""
+    return element.tag in SHOWS and not element.get("perRegion") and _fault(element, objects) is None
+
+
+def _fault(element: Element, objects: dict[str | None, Element]) -> tuple[str, str] | None:
+    """What keeps a tag from being filled, and what to do."""
+    labels = [_label(label) for label in _options(element)]
+    if not element.get("name") or not labels or not all(labels):
+        return "lacks its name or the value of a label", "Give it a name and write its labels out."
+    image = objects.get(element.get("toName", ""))
+    if image is None or image.tag != "Image" or not image.get("value", "").startswith("$"):
+        return f"points to {element.get('toName', '')!r}, which is no Image with a value", "Let toName name the Image tag."
+    return None
+
+
 def _tag(element: Element, objects: dict[str | None, Element]) -> ControlTag:
-    name, to_name = element.get("name", ""), element.get("toName", "")
-    labels = tuple(dict.fromkeys(map(_label, element.iter("Label"))))
-    if not name or not labels or not all(labels):
-        raise InputError(
-            f"The {element.tag} tag {name!r} lacks its name or the value of a label.", f"Give it a name and write its labels out. {EXAMPLE}"
-        )
-    image = objects.get(to_name)
-    value = image.get("value", "") if image is not None else ""
-    if image is None or image.tag != "Image" or not value.startswith("$"):
-        raise InputError(
-            f"The {element.tag} tag {name!r} points to {to_name!r}, which is no Image with a value.",
-            f"Let toName name the Image tag. {EXAMPLE}",
-        )
-    rules = tuple(rule for label in element.iter("Label") if (rule := _rule(label)) != LabelRule(rule.label))
-    skip = element.get("model_skip", "").strip().lower() in ("true", "1", "yes")
-    return ControlTag(element.tag, name, to_name, value.removeprefix("$"), labels, _threshold(element), skip, rules)
+    fault = _fault(element, objects)
+    if fault:
+        raise InputError(f"The {element.tag} tag {element.get('name', '')!r} {fault[0]}.", f"{fault[1]} {EXAMPLE}")
+    options = _options(element)
+    return ControlTag(
+        element.tag,
+        element.get("name", ""),
+        element.get("toName", ""),
+        objects[element.get("toName")].get("value", "").removeprefix("$"),
+        tuple(dict.fromkeys(map(_label, options))),
+        _threshold(element),
+        element.get("model_skip", "").strip().lower() in ("true", "1", "yes"),
+        tuple(rule for option in options if (rule := _rule(option)) != LabelRule(rule.label)),
+        _slot(element),
+        element.tag == CHOICES and element.get("choice", "single") == "multiple",
+    )
+
+
+def _options(element: Element) -> list[Element]:
+    return list(element.iter("Choice" if element.tag == CHOICES else "Label"))
 
 
 def _rule(element: Element) -> LabelRule:
     names = (name.strip() for name in element.get("predicted_values", "").split(","))
-    return LabelRule(_label(element), tuple(name for name in names if name), _threshold(element))
+    return LabelRule(_label(element), tuple(name for name in names if name), _threshold(element), _index(element))
 
 
 def _label(element: Element) -> str:
     # Label Studio writes the alias into results when a label has one.
     return element.get("alias") or element.get("value") or ""
+
+
+def _slot(element: Element) -> Slot:
+    text = element.get("model_name", "").strip()
+    found = re.fullmatch(r"([\w-]{1,64})(?:@([\w-]{1,20}))?", text, re.ASCII)
+    if text and not found:
+        raise InputError(
+            f"The {element.tag} tag {element.get('name')!r} has the model name {text!r}.",
+            'Name a model of the registry, and its alias if it is not the champion: model_name="grade" or model_name="grade@candidate".',
+        )
+    return Slot(found[1], found[2] or Slot().alias) if found else Slot()
+
+
+def _index(element: Element) -> int | None:
+    text = element.get("model_index", "").strip()
+    if text and not re.fullmatch(r"\d{1,4}", text, re.ASCII):
+        raise InputError(f"The label {_label(element)!r} has the model index {text!r}.", 'Number the points from 0: model_index="3".')
+    return int(text) if text else None
 
 
 def _threshold(element: Element) -> float | None:
