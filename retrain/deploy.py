@@ -118,7 +118,7 @@ def _lines(session: Session, tag: ControlTag, champion: ModelVersion, threshold:
         return []
     origin = [version.title] if tag.slot.name else []
     if tag.kind == KEYPOINTS:
-        return [[tag.name, *origin, [astuple(tag.rule(label)) for label in tag.labels], tag.threshold, threshold]]
+        return [[tag.name, *origin, [astuple(tag.rule(label)) for label in tag.labels], tag.enough("", threshold), tag.point_threshold]]
     return [[tag.name, *origin, label, tag.shows(label, threshold)] for label in version.classes]
 
 

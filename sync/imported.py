@@ -16,7 +16,7 @@ from labelwheel.database.tables import IMPORTED, AnnotationRevision, Image, Proj
 from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import box_to_percent
-from labelwheel.vision.label_config import ControlTag
+from labelwheel.vision.label_config import ControlTag, trained_tags
 from sync.mirror import import_key, settle_image
 
 
@@ -56,7 +56,7 @@ def _revision(project: Project, image: Image, identity: str, name: str, body: di
 
 def _region(number: int, box: LabelledBox, image: Image, tags: Sequence[ControlTag]) -> dict[str, Any]:
     """A box as Label Studio would have stored it, so that one reading serves both."""
-    tag = next((tag for tag in tags if box.label in tag.labels), None)
+    tag = next((tag for tag in trained_tags(tags) if box.label in tag.labels), None)
     if tag is None:
         raise InputError(f"The label config has no label {box.label!r}.", "Add it in Label Studio, then `labelwheel connect`.")
     return {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from labelwheel.vision.drawn import from_regions
 from labelwheel.vision.label_config import ControlTag
-from labelwheel.vision.regions import from_regions
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,10 @@ class Rotated:
         centre = np.array([self.cx, self.cy])
         return np.stack([centre - right - down, centre + right - down, centre + right + down, centre - right + down])
 
+    def turned(self) -> Rotated:
+        """The same rectangle, seen from its next corner: its height is the width of this one."""
+        return Rotated(self.cx, self.cy, self.height, self.width, self.angle + 90)
+
 
 def percent_to_corners(x: float, y: float, width: float, height: float, rotation: float, image_width: float, image_height: float) -> Floats:
     """Corners of a Label Studio rectangle: (4, 2) pixels, clockwise from the corner that (x, y) names.

@@ -1,7 +1,7 @@
 """Read a Label Studio label config: which tags a model can fill, on which image, with which labels, and what of a model each shows.
 
 What a model is shown by are attributes that Label Studio keeps and does not mind, spelt as its own YOLO example has them:
-`model_skip`, `model_score_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and `model_index` on a label.
+`model_skip`, `model_score_threshold`, `model_point_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and `model_index` on a label.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class ControlTag:
     """A tag that a person answers with. `name` is a result's from_name; `value_key` is where a task's data holds the image.
 
     `threshold` is the confidence from which it shows predictions (None: as set for all), `skip`: it shows none. `slot` is the model whose
-    predictions it shows. `several`: of Choices, whether more than one may be chosen.
+    predictions it shows. `several`: of Choices, whether more than one may be chosen. `point_threshold`: of KeyPointLabels, from which
+    confidence a point is shown (`threshold` is that of its object).
     """
 
     kind: str
@@ -73,6 +74,7 @@ class ControlTag:
     rules: tuple[LabelRule, ...] = ()
     slot: Slot = Slot()
     several: bool = False
+    point_threshold: float = 0.5
 
     @property
     def result_type(self) -> str:
@@ -96,12 +98,12 @@ class ControlTag:
         The label's own threshold goes before the tag's, and that before `threshold`.
         """
         label = None if self.skip else self._stands_for(predicted) or self.spelling(predicted)
-        return None if label is None else (label, self._enough(self.rule(label), threshold))
+        return None if label is None else (label, self.enough(label, threshold))
 
-    def shows_point(self, predicted: str, name: str, number: int, threshold: float) -> tuple[str, float] | None:
-        """`shows` for a point of a skeleton: its `name` and `number`, of an object that the model calls `predicted`.
+    def shows_point(self, predicted: str, name: str, number: int) -> tuple[str, float] | None:
+        """`shows` for a point of a skeleton, its `name` and `number`, of an object that the model calls `predicted`.
 
-        A label stands for the point with its `model_index`, else for that of its name, else, where the points have only numbers, for that of
+        The confidence is the point's own: the label's threshold, else `point_threshold`. A label stands for the point with its `model_index`, else for that of its name, else, where the points have only numbers, for that of
         its place among the labels. Its `predicted_values` say of which objects.
         """
         label = None if self.skip else next((label for label in self.labels if self._is_point(label, name, number)), None)
@@ -110,14 +112,15 @@ class ControlTag:
         rule = self.rule(label)
         if rule.predicted and predicted.casefold() not in map(str.casefold, rule.predicted):
             return None
-        return label, self._enough(rule, threshold)
+        return label, self.point_threshold if rule.threshold is None else rule.threshold
 
     def rule(self, label: str) -> LabelRule:
         """What the config says of a label."""
         return next((rule for rule in self.rules if rule.label == label), LabelRule(label))
 
-    def _enough(self, rule: LabelRule, threshold: float) -> float:
-        return next(value for value in (rule.threshold, self.threshold, threshold) if value is not None)
+    def enough(self, label: str, threshold: float) -> float:
+        """From which confidence a label is shown: its own threshold, else the tag's, else `threshold`."""
+        return next(value for value in (self.rule(label).threshold, self.threshold, threshold) if value is not None)
 
     def _is_point(self, label: str, name: str, number: int) -> bool:
         index = self.rule(label).index
@@ -134,9 +137,15 @@ def shown_tags(tags: Sequence[ControlTag]) -> tuple[ControlTag, ...]:
     return tuple(tag for tag in tags if not tag.skip)
 
 
+def trained_tags(tags: Sequence[ControlTag]) -> tuple[ControlTag, ...]:
+    """The tags that the champion is trained on: those of the first image that has any, for our tasks bring one image."""
+    found = [tag for tag in tags if tag.trains]
+    return tuple(tag for tag in found if tag.value_key == found[0].value_key)
+
+
 def trained_labels(tags: Sequence[ControlTag]) -> list[str]:
     """The labels that the champion is trained on, in their order."""
-    return list(dict.fromkeys(label for tag in tags if tag.trains for label in tag.labels))
+    return list(dict.fromkeys(label for tag in trained_tags(tags) for label in tag.labels))
 
 
 def pushed_tag(tags: Sequence[ControlTag]) -> ControlTag:
@@ -200,6 +209,7 @@ def _tag(element: Element, objects: dict[str | None, Element]) -> ControlTag:
         tuple(rule for option in options if (rule := _rule(option)) != LabelRule(rule.label)),
         _slot(element),
         element.tag == CHOICES and element.get("choice", "single") == "multiple",
+        _point_threshold(element),
     )
 
 
@@ -235,8 +245,13 @@ def _index(element: Element) -> int | None:
     return int(text) if text else None
 
 
-def _threshold(element: Element) -> float | None:
-    text = element.get("model_score_threshold") or element.get("score_threshold")
+def _point_threshold(element: Element) -> float:
+    found = _threshold(element, "model_point_threshold")
+    return ControlTag.point_threshold if found is None else found
+
+
+def _threshold(element: Element, *names: str) -> float | None:
+    text = next(filter(None, map(element.get, names or ("model_score_threshold", "score_threshold"))), None)
     if not text:
         return None
     try:

@@ -1,86 +1,166 @@
-"""Detections to Label Studio's regions, and what a person drew back to boxes.
-
-Label Studio's `image_rotation` says how the view was turned while drawing; its editor turns the stage and not the regions,
-so percentages stay those of the unturned, upright image and need no correction here.
-"""
+"""What models found, as Label Studio's regions: each tag shows what it knows, in its own shape."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
-from labelwheel.vision.detection import Detection, LabelledBox
-from labelwheel.vision.geometry import Box, box_to_percent, enclosing, percent_to_corners
-from labelwheel.vision.label_config import ControlTag
+from labelwheel.vision.detection import Detection, Keypoint
+from labelwheel.vision.geometry import Rotated, box_to_percent, rotated_to_percent
+from labelwheel.vision.label_config import CHOICES, KEYPOINTS, POLYGONS, RECTANGLES, ControlTag
 
-# Results that answer a question about the whole task: nobody drew them, so leaving them out loses no box.
-NOT_DRAWN = frozenset({"choices", "textarea", "rating", "relation", "number", "taxonomy", "datetime", "pairwise", "ranker"})
+POINT_SIZE = 1.0  # of a key point's dot, in percent of the image's width
 
-
-@dataclass(frozen=True)
-class Exclusion:
-    """A drawn region that does not become a label, and why."""
-
-    region_id: str
-    reason: str
+Region = dict[str, Any]
 
 
-def to_regions(
-    detections: Iterable[Detection], tags: Sequence[ControlTag], width: int, height: int, threshold: float
-) -> list[dict[str, Any]]:
+def to_regions(detections: Sequence[Detection], tags: Sequence[ControlTag], width: int, height: int, threshold: float) -> list[Region]:
     """A prediction's `result` for Label Studio: what each tag shows of the detections, from its own threshold on, else from `threshold`.
 
-    Ids follow from the content, so an unchanged prediction keeps its region ids; an exact duplicate appears once.
+    `width` and `height` are the image's in pixels. Ids follow from the content, so an unchanged prediction keeps its region ids; an exact
+    duplicate appears once.
     """
-    regions = (_region(detection, tag, width, height, threshold) for detection in detections for tag in tags)
-    return list({region["id"]: region for region in regions if region}.values())
+    drawn = [region for detection in detections for region in _drawn(detection, tags, width, height, threshold)]
+    chosen = [region for tag in tags for region in _chosen(detections, tag, threshold)]
+    return list({region["id"]: region for region in [*drawn, *chosen]}.values())
 
 
-def prediction_score(detections: Iterable[Detection], tags: Sequence[ControlTag], threshold: float) -> float:
-    """How sure the model is of what it shows (0–1): the mean confidence of the detections that a tag shows.
+def prediction_score(detections: Sequence[Detection], tags: Sequence[ControlTag], threshold: float) -> float:
+    """How sure the model is of what it shows (0–1): of what is drawn and of each question about the whole image, the least sure.
 
-    When nothing is shown the claim is "nothing is there", and the score is 1 − the strongest confidence of what some tag knows.
+    Of what is drawn it is the mean confidence of the detections that a tag shows; when nothing is shown the claim is "nothing is there",
+    and the score is 1 − the strongest confidence of what some tag knows. A question that nothing answers is as sure as its first answer.
     """
-    looks = ((detection.confidence, _shown_from(detection, tags, threshold)) for detection in detections)
-    known = [(confidence, enough) for confidence, enough in looks if enough is not None]
-    shown = [confidence for confidence, enough in known if confidence >= enough]
-    score = sum(shown) / len(shown) if shown else 1 - max((confidence for confidence, _ in known), default=0.0)
-    return round(score, 5)
+    drawn = [tag for tag in tags if tag.kind != CHOICES]
+    sure = [_sure_of_choice(detections, tag, threshold) for tag in tags if tag.kind == CHOICES]
+    if drawn or not sure:
+        sure.append(_sure_of_drawn([(found.confidence, _shown_from(found, drawn, threshold)) for found in detections]))
+    return round(min(sure), 5)
 
 
-def _shown_from(detection: Detection, tags: Sequence[ControlTag], threshold: float) -> float | None:
-    """The lowest confidence from which a tag shows this class; None when no tag knows it."""
-    found = (tag.shows(detection.label, threshold) for tag in tags)
-    return min((enough for _, enough in filter(None, found)), default=None)
+def _drawn(detection: Detection, tags: Sequence[ControlTag], width: int, height: int, threshold: float) -> list[Region]:
+    shown = [tag for tag in tags if detection.confidence >= _enough(detection, tag, threshold)]
+    whole = [region for tag in shown for region in _outlined(detection, tag, width, height)]
+    parent = next((region["id"] for region in whole if region["type"] == RECTANGLES.lower()), None)
+    return whole + [region for tag in shown for region in _points(detection, tag, parent, width, height)]
 
 
-def from_regions(
-    result: Iterable[Mapping[str, Any]], tags: Sequence[ControlTag], width: int, height: int
-) -> tuple[list[LabelledBox], list[Exclusion]]:
-    """Boxes of an annotation in pixels of our upright image, and the regions that cannot become one.
-
-    A rotated rectangle becomes the box that encloses it. Boxes are clipped to the frame. Nothing is raised for a bad region:
-    one slip of a hand must not lose the other boxes, and must not go unseen either.
-    """
-    by_name = {tag.name: tag for tag in tags}
-    drawn = (region for region in result if region.get("type") not in NOT_DRAWN)
-    outcomes = [_labelled(region, by_name.get(str(region.get("from_name"))), width, height) for region in drawn]
-    boxes = [outcome for outcome in outcomes if isinstance(outcome, LabelledBox)]
-    exclusions = [outcome for outcome in outcomes if isinstance(outcome, Exclusion)]
-    return boxes, exclusions
+def _outlined(detection: Detection, tag: ControlTag, width: int, height: int) -> Iterator[Region]:
+    """The object as the tag draws it whole: none where it lies outside of the image, or is drawn in points."""
+    found, place = tag.shows(detection.label, 0), _place(detection, tag, width, height)
+    if found is not None and place:
+        key = _region_id(tag.name, found[0], detection)
+        yield _region(key, tag, found[0], place, width, height) | {"score": round(detection.confidence, 5)}
 
 
-def _region(detection: Detection, tag: ControlTag, width: int, height: int, threshold: float) -> dict[str, Any] | None:
-    shown, box = tag.shows(detection.label, threshold), detection.box.clipped(width, height)
-    if shown is None or detection.confidence < shown[1] or not box.valid:
+def _place(detection: Detection, tag: ControlTag, width: int, height: int) -> dict[str, Any] | None:
+    if tag.kind == POLYGONS:
+        return {"points": [_percent(x, y, width, height) for x, y in detection.polygon], "closed": True}
+    box = detection.box.clipped(width, height)
+    if tag.kind != RECTANGLES or not box.valid:
         return None
-    label = shown[0]
-    place = {key: round(value, 5) for key, value in box_to_percent(box, width, height).items()}
+    turned = _turned(detection.rotated, width, height) if detection.rotated else None
+    return {key: round(value, 5) for key, value in (turned or box_to_percent(box, width, height)).items()}
+
+
+def _turned(rectangle: Rotated, width: int, height: int) -> dict[str, float] | None:
+    """Label Studio drops a rectangle whose corner or sides are beyond 100 percent, which some of its four corners are at an edge.
+
+    None where that is so from each of them: such a long one is shown as its enclosing box.
+    """
+    for _ in range(4):
+        place = rotated_to_percent(rectangle, width, height)
+        if max(place[key] for key in ("x", "y", "width", "height")) <= 100:
+            return place
+        rectangle = rectangle.turned()
+    return None
+
+
+def _points(detection: Detection, tag: ControlTag, parent: str | None, width: int, height: int) -> Iterator[Region]:
+    for number, point in enumerate(detection.keypoints):
+        found = _shown_point(detection, point, number, tag)
+        if found is not None:
+            x, y = _percent(point.x, point.y, width, height)
+            key = _region_id(tag.name, f"{found}/{number}", detection)
+            region = _region(key, tag, found, {"x": x, "y": y, "width": POINT_SIZE}, width, height)
+            yield region | {"score": round(point.confidence, 5)} | ({"parentID": parent} if parent else {})
+
+
+def _shown_point(detection: Detection, point: Keypoint, number: int, tag: ControlTag) -> str | None:
+    found = tag.shows_point(detection.label, point.name, number) if tag.kind == KEYPOINTS else None
+    return found[0] if found and point.confidence >= found[1] else None
+
+
+def _chosen(detections: Sequence[Detection], tag: ControlTag, threshold: float) -> Iterator[Region]:
+    answers = _answers(detections, tag, threshold)
+    if answers:
+        key = _region_id(tag.name, "", *(detection for detection in detections if detection.whole))
+        score = round(fmean(answers.values()), 5)
+        yield {
+            "id": key,
+            "type": tag.result_type,
+            "from_name": tag.name,
+            "to_name": tag.to_name,
+            "value": {"choices": list(answers)},
+            "score": score,
+        }
+
+
+def _answers(detections: Sequence[Detection], tag: ControlTag, threshold: float) -> dict[str, float]:
+    """What a question about the image is answered with, and how sure: the first answer, or all that are sure enough."""
+    shares = _shares(detections, tag)
+    sure = {label: share for label, share in shares.items() if share >= tag.enough(label, threshold)}
+    return sure if tag.several else dict(list(sure.items())[:1])
+
+
+def _shares(detections: Iterable[Detection], tag: ControlTag) -> dict[str, float]:
+    """How much speaks for each answer, most first. A model's classes exclude each other, so those of one answer add up."""
+    shares: defaultdict[str, float] = defaultdict(float)
+    for detection in detections:
+        found = tag.shows(detection.label, 0) if detection.whole and tag.kind == CHOICES else None
+        if found is not None:
+            shares[found[0]] += detection.confidence
+    return {label: min(share, 1.0) for label, share in sorted(shares.items(), key=lambda item: -item[1])}
+
+
+def _sure_of_choice(detections: Sequence[Detection], tag: ControlTag, threshold: float) -> float:
+    answers, strongest = _answers(detections, tag, threshold), max(_shares(detections, tag).values(), default=0.0)
+    if answers:
+        return fmean(answers.values())
+    return 1 - strongest if tag.several else strongest
+
+
+def _sure_of_drawn(looks: Sequence[tuple[float, float]]) -> float:
+    """Of (confidence, from which confidence it is shown)."""
+    shown = [confidence for confidence, enough in looks if confidence >= enough]
+    known = [confidence for confidence, enough in looks if enough <= 1]
+    return fmean(shown) if shown else 1 - max(known, default=0.0)
+
+
+def _shown_from(detection: Detection, tags: Sequence[ControlTag], threshold: float) -> float:
+    return min((_enough(detection, tag, threshold) for tag in tags), default=NEVER)
+
+
+NEVER = 2.0  # a confidence that none has
+
+
+def _enough(detection: Detection, tag: ControlTag, threshold: float) -> float:
+    """The lowest confidence from which a tag draws a detection; `NEVER` when it cannot."""
+    if tag.kind == KEYPOINTS:
+        points = (_shown_point(detection, point, number, tag) for number, point in enumerate(detection.keypoints))
+        return tag.enough("", threshold) if any(points) else NEVER
+    fits = not detection.whole and (tag.kind == RECTANGLES or (tag.kind == POLYGONS and bool(detection.polygon)))
+    found = tag.shows(detection.label, threshold) if fits else None
+    return NEVER if found is None else found[1]
+
+
+def _region(key: str, tag: ControlTag, label: str, place: dict[str, Any], width: int, height: int) -> Region:
     return {
-        "id": _region_id(tag.name, label, detection),
+        "id": key,
         "type": tag.result_type,
         "from_name": tag.name,
         "to_name": tag.to_name,
@@ -88,51 +168,14 @@ def _region(detection: Detection, tag: ControlTag, width: int, height: int, thre
         "original_height": height,
         "image_rotation": 0,
         "value": {**place, tag.result_type: [label]},
-        "score": round(detection.confidence, 5),
     }
 
 
-def _region_id(name: str, label: str, detection: Detection) -> str:
-    content = json.dumps([name, label, detection.as_dict()], sort_keys=True)
+def _percent(x: float, y: float, width: int, height: int) -> list[float]:
+    return [round(100 * x / width, 5), round(100 * y / height, 5)]
+
+
+def _region_id(name: str, label: str, *detections: Detection) -> str:
+    found = [detection.as_dict() for detection in detections]
+    content = json.dumps([name, label, *found], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-def _labelled(region: Mapping[str, Any], tag: ControlTag | None, width: int, height: int) -> LabelledBox | Exclusion:
-    region_id, label = str(region.get("id", "")), _label(region, tag)
-    if isinstance(label, _Fault):
-        return Exclusion(region_id, label.reason)
-    box = _box(region, width, height)
-    if box is None or not box.valid:
-        return Exclusion(region_id, "no area inside the image")
-    return LabelledBox(label, box, region_id, str(region.get("origin") or ""))
-
-
-@dataclass(frozen=True)
-class _Fault:
-    reason: str
-
-
-def _label(region: Mapping[str, Any], tag: ControlTag | None) -> str | _Fault:
-    if tag is None:
-        return _Fault(f"unknown tag {region.get('from_name')!r}")
-    if region.get("type") != tag.result_type:
-        return _Fault(f"type {region.get('type')!r} is not a labelled rectangle")
-    names = _value(region).get(tag.result_type) or []
-    if len(names) != 1:
-        return _Fault("several labels" if names else "no label")
-    return tag.spelling(str(names[0])) or _Fault(f"unknown label {names[0]!r}")
-
-
-def _box(region: Mapping[str, Any], width: int, height: int) -> Box | None:
-    value = _value(region)
-    try:
-        x, y, w, h = (float(value[key]) for key in ("x", "y", "width", "height"))
-        rotation = float(value.get("rotation") or 0)
-    except (KeyError, TypeError, ValueError):
-        return None
-    return enclosing(percent_to_corners(x, y, w, h, rotation, width, height)).clipped(width, height)
-
-
-def _value(region: Mapping[str, Any]) -> Mapping[str, Any]:
-    value = region.get("value")
-    return value if isinstance(value, Mapping) else {}

@@ -154,7 +154,7 @@ def test_a_model_is_named_and_never_a_path(text: str) -> None:
     ],
 )
 def test_a_label_stands_for_a_point_of_a_skeleton(options: str, point: tuple[str, str, int], shown: tuple[str, float] | None) -> None:
-    assert parse(shape("KeyPointLabels", options=options))[0].shows_point(*point, 0.5) == shown
+    assert parse(shape("KeyPointLabels", options=options))[0].shows_point(*point) == shown
 
 
 def test_an_index_that_is_none_is_refused() -> None:
