@@ -1,4 +1,4 @@
-"""What serves: the newest deployment's detector, and the predictions that it stored.
+"""What serves: the detectors of the newest deployments, and the predictions that they stored.
 
 Every process follows the `deployment` table by itself, so a deployment or rollback is served everywhere within
 `LOOK_SECONDS` plus the time to load the file; requests under way finish with the detector they began with.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +21,46 @@ from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Deployment, Image, Prediction
-from labelwheel.errors import ExpiredError, ModelError
+from labelwheel.database.tables import Deployment, Image, Prediction, Project
+from labelwheel.errors import ExpiredError, InputError, ModelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
 from labelwheel.vision.detection import Detection
-from labelwheel.vision.detector import Detector
-from labelwheel.vision.label_config import Slot
+from labelwheel.vision.detector import Detected, Detector
+from labelwheel.vision.label_config import CHAMPION, Slot, parse, shown_tags
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 DEFAULT_TAG = "label"  # the champion's name in the table
-CHAMPION = Slot()
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One deployed model, loaded. `served_as` is the `model_version` that Label Studio sees."""
+    """One deployed model, loaded. `served_as` is the name of this deployment."""
 
     deployment_id: int
     project_id: int
     model_version_id: int
     served_as: str
     detector: Detector
+
+
+@dataclass(frozen=True, slots=True)
+class LineUp:
+    """The models that make a pre-annotation together: the champion, and those that tags name. A slot where nothing was deployed is absent."""
+
+    models: Mapping[Slot, Served]
+
+    @property
+    def champion(self) -> Served:
+        return self.models[CHAMPION]
+
+    @property
+    def served_as(self) -> str:
+        """The `model_version` that Label Studio sees: the champion's name stands for all."""
+        return self.champion.served_as
 
 
 def newest_deployment(session: Session, project_id: int, slot: Slot = CHAMPION) -> Deployment | None:
@@ -54,46 +70,76 @@ def newest_deployment(session: Session, project_id: int, slot: Slot = CHAMPION) 
     return session.scalar(query.options(joinedload(Deployment.model_version)).order_by(Deployment.id.desc()).limit(1))
 
 
-class Champion:
-    """Follows the deployments of one project in this process."""
+def newest_line_up(session: Session, project_id: int) -> dict[Slot, Deployment]:
+    """The rows that say what serves in the slots that the project's label config speaks of; empty while there is no champion."""
+    config = session.scalar(select(Project.label_config).where(Project.id == project_id)) or ""
+    rows = {slot: newest_deployment(session, project_id, slot) for slot in _slots(config)}
+    return {slot: row for slot, row in rows.items() if row} if rows[CHAMPION] else {}
+
+
+@lru_cache(8)
+def _slots(label_config: str) -> tuple[Slot, ...]:
+    try:
+        tags = shown_tags(parse(label_config))
+    except InputError:  # cameras are answered without one
+        tags = ()
+    return tuple(dict.fromkeys([CHAMPION, *(tag.slot for tag in tags)]))
+
+
+class Follower:
+    """Follows the deployments of one project in this process. All models of a line-up change at once."""
 
     def __init__(self, database: Database, settings: Settings, project_id: int) -> None:
         self._database = database
         self._settings = settings
         self._project_id = project_id
         self._lock = threading.Lock()
-        self._served: Served | None = None
+        self._line_up: LineUp | None = None
         self._looked = float("-inf")
 
-    def current(self) -> Served | None:
-        """The served model, at most `LOOK_SECONDS` old; None while there is none. Raises ModelError for a broken file."""
+    def current(self) -> LineUp | None:
+        """The served models, at most `LOOK_SECONDS` old; None while there is no champion. Raises ModelError for a broken file."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
-            return self._served
-        if not self._lock.acquire(blocking=self._served is None):
-            return self._served  # another request is loading the successor: keep answering with the old one
+            return self._line_up
+        if not self._lock.acquire(blocking=self._line_up is None):
+            return self._line_up  # another request is loading the successor: keep answering with the old one
         try:
             return self._follow()
         finally:
             self._lock.release()
 
-    def _follow(self) -> Served | None:
+    def _follow(self) -> LineUp | None:
         if time.monotonic() - self._looked < LOOK_SECONDS:
-            return self._served
+            return self._line_up
         with self._database.read() as session:
-            row = newest_deployment(session, self._project_id)
-        if row is not None and (self._served is None or self._served.deployment_id != row.id):
-            self._served = self._successor(row)
+            rows = newest_line_up(session, self._project_id)
+        if rows and {slot: row.id for slot, row in rows.items()} != _ids(self._line_up):
+            self._line_up = self._successor(rows)
         self._looked = time.monotonic()  # after loading: requests that come during the first load wait for it
-        return self._served
+        return self._line_up
 
-    def _successor(self, row: Deployment) -> Served:
+    def _successor(self, rows: Mapping[Slot, Deployment]) -> LineUp:
         try:
-            return load(row, self._settings)
+            return load_line_up(rows, self._settings, self._line_up)
         except ModelError as error:
-            if self._served is None:
+            if self._line_up is None:
                 raise  # nothing to fall back on: every request looks again, and says so
-            log.error("successor broken, the old model serves on", served_as=row.served_as, error=error.message)
-            return self._served
+            log.error("successor broken, the old models serve on", served_as=rows[CHAMPION].served_as, error=error.message)
+            return self._line_up
+
+
+def _ids(line_up: LineUp | None) -> dict[Slot, int]:
+    return {slot: served.deployment_id for slot, served in line_up.models.items()} if line_up else {}
+
+
+def load_line_up(rows: Mapping[Slot, Deployment], settings: Settings, present: LineUp | None = None) -> LineUp:
+    """Load the models of `newest_line_up`; one that `present` has loaded is not loaded again. Raises ModelError."""
+    loaded = {served.model_version_id: served.detector for served in present.models.values()} if present else {}
+    models: dict[Slot, Served] = {}
+    for slot, row in rows.items():
+        models[slot] = _served(row, loaded[row.model_version_id]) if row.model_version_id in loaded else load(row, settings)
+        loaded[row.model_version_id] = models[slot].detector
+    return LineUp(models)
 
 
 def load(row: Deployment, settings: Settings) -> Served:
@@ -103,7 +149,11 @@ def load(row: Deployment, settings: Settings) -> Served:
         raise ModelError(
             f"The file of {row.model_version.title} is gone: {path.name}.", "Restore it from a backup, or retrain: `labelwheel retrain`."
         )
-    return Served(row.id, row.project_id, row.model_version_id, row.served_as, Detector(path, threads=settings.detector_threads))
+    return _served(row, Detector(path, threads=settings.detector_threads))
+
+
+def _served(row: Deployment, detector: Detector) -> Served:
+    return Served(row.id, row.project_id, row.model_version_id, row.served_as, detector)
 
 
 def model_path(uri: str, settings: Settings) -> Path:
@@ -123,8 +173,12 @@ def detections_of(prediction: Prediction) -> list[Detection]:
 
 
 def predict(database: Database, served: Served, image_id: int, pixels: npt.NDArray[np.uint8], threshold: float) -> list[Detection]:
-    """Detect on upright BGR pixels and store the outcome under (image, model version); asking twice stores and answers the same."""
-    detected = served.detector.detect(pixels)
+    """Detect on upright BGR pixels and store the outcome; see `store_detected`."""
+    return store_detected(database, served, image_id, served.detector.detect(pixels), threshold)
+
+
+def store_detected(database: Database, served: Served, image_id: int, detected: Detected, threshold: float) -> list[Detection]:
+    """Store what was detected under (image, model version), and answer it as it is stored; a second time changes nothing."""
     found = [Detection.from_dict(item.as_dict()) for item in detected.detections]  # rounded as it is stored
     shown = [item.confidence for item in found if item.confidence >= threshold]
     row = {

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+
+class Cancellable(Protocol):
+    """Work begun: a future, or several together."""
+
+    def cancel(self) -> object: ...
+
 
 A = TypeVar("A")
-B = TypeVar("B")
+B = TypeVar("B", bound=Cancellable)
 
 
-def ahead(begin: Callable[[A], Future[B]], items: Iterable[A], window: int) -> Iterator[Future[B]]:
+def ahead(begin: Callable[[A], B], items: Iterable[A], window: int) -> Iterator[B]:
     """Yield `begin(item)` of each item in order, while at most `window` later ones are worked on or wait to be read.
 
     A reader that stops early leaves nothing behind: what has not begun is cancelled.
     """
-    waiting: deque[Future[B]] = deque()
+    waiting: deque[B] = deque()
     try:
         for item in items:
             waiting.append(begin(item))
@@ -25,5 +31,5 @@ def ahead(begin: Callable[[A], Future[B]], items: Iterable[A], window: int) -> I
         while waiting:
             yield waiting.popleft()
     finally:
-        for future in waiting:
-            future.cancel()
+        for work in waiting:
+            work.cancel()

@@ -65,7 +65,8 @@ def inspect() -> tuple[dict[str, Any], int]:
     project = here.project()
     picture = Picture(data, here.settings.max_image_bytes, here.settings.max_image_pixels)
     capture, fresh = keep(here, project, arrival.model_dump(), picture)
-    served = here.champion(project.id).current()
+    line_up = here.line_up(project.id)
+    served = line_up.champion if line_up else None
     detections = _detections(here, served, capture, picture) if served else None
     return _answer(capture, served, detections, here.settings.display_threshold), 201 if fresh else 200
 

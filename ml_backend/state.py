@@ -1,4 +1,4 @@
-"""What a process of ml_backend holds: settings, database, image store and the champion of the connected project."""
+"""What a process of ml_backend holds: settings, database, image store and the models that serve the connected project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
 from labelwheel.project import current_project
 from labelwheel.resolver.resolve import Resolver
-from labelwheel.serving import Champion
+from labelwheel.serving import Follower, LineUp
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from ml_backend.pressure import Gauge
@@ -30,7 +30,7 @@ class State:
     settings: Settings
     database: Database
     store: ImageStore
-    _champions: dict[int, Champion] = field(default_factory=dict)
+    _followers: dict[int, Follower] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unanswered: Counter[str] = field(default_factory=Counter)
 
@@ -63,12 +63,11 @@ class State:
         with self.database.read() as session:
             return current_project(session, self.settings)
 
-    def champion(self, project_id: int) -> Champion:
-        """The one follower of a project's deployments in this process."""
+    def line_up(self, project_id: int) -> LineUp | None:
+        """The models that serve a project now; None while there is no champion. Raises ModelError for a broken file."""
         with self._lock:
-            if project_id not in self._champions:
-                self._champions[project_id] = Champion(self.database, self.settings, project_id)
-            return self._champions[project_id]
+            follower = self._followers.setdefault(project_id, Follower(self.database, self.settings, project_id))
+        return follower.current()
 
     @cached_property
     def gauge(self) -> Gauge:

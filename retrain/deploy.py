@@ -16,10 +16,10 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
 from labelwheel.errors import InputError, NotFoundError
-from labelwheel.serving import CHAMPION, DEFAULT_TAG, model_path, newest_deployment
+from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
-from labelwheel.vision.label_config import KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
+from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ def _record(session: Session, settings: Settings, version: ModelVersion, slot: S
         project_id=version.project_id,
         tag=slot.name or DEFAULT_TAG,
         role=slot.alias,
-        model_version_id=version.id,
+        model_version=version,
         served_as=name,
         decision_id=decision_id,
     )

@@ -22,12 +22,13 @@ from labelwheel.errors import LabelwheelError
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.lease import hold
 from labelwheel.project import current_project
-from labelwheel.serving import Served, load, newest_deployment, predict_stored
+from labelwheel.serving import LineUp, load_line_up, newest_line_up, predict_stored
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from labelwheel.vision.label_config import ControlTag, parse, shown_tags
+from labelwheel.vision.label_config import ControlTag, parse, pushed_tag, shown_tags
+from labelwheel.vision.pre_annotation import Sight, View, pre_annotation, tags_by_view
 from sync.queue import move
-from sync.task import pre_annotation, task_key, task_payload
+from sync.task import task_key, task_payload
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +42,21 @@ class Desk:
     client: LabelStudio
     project: Project
     tags: list[ControlTag]
-    served: Served | None
+    line_up: LineUp | None
+
+    @property
+    def served_as(self) -> str | None:
+        """The `model_version` of the pre-annotations; None without a model."""
+        return self.line_up.served_as if self.line_up else None
 
 
 def open_desk(database: Database, settings: Settings, client: LabelStudio) -> Desk:
-    """Gather project, tag and served model; errors are those of `current_project`, `parse` and `load`."""
+    """Gather project, tags and served models; errors are those of `current_project`, `parse` and `load_line_up`."""
     with database.read() as session:
         project = current_project(session, settings)
-        deployment = newest_deployment(session, project.id)
-    served = load(deployment, settings) if deployment else None
-    return Desk(database, settings, client, project, parse(project.label_config), served)
+        rows = newest_line_up(session, project.id)
+    line_up = load_line_up(rows, settings) if rows else None
+    return Desk(database, settings, client, project, parse(project.label_config), line_up)
 
 
 def push(database: Database, settings: Settings, client: LabelStudio) -> int:
@@ -73,7 +79,7 @@ def _pending(desk: Desk) -> list[QueueItem]:
 def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
     there = _settle_twins(desk, desk.client.find_tasks(desk.project.ls_project_id, [task_key(item) for item in items]))
     fresh = [item for item in items if task_key(item) not in there]
-    payloads = [task_payload(item, desk.tags[0], desk.settings, prediction_for(desk, item)) for item in fresh]
+    payloads = [task_payload(item, pushed_tag(desk.tags), desk.settings, prediction_for(desk, item)) for item in fresh]
     ids = desk.client.import_tasks(desk.project.ls_project_id, payloads)
     there.update({task_key(item): ls_task_id for item, ls_task_id in zip(fresh, ids, strict=True)})
     _record(desk, items, there, {task_key(item) for item in fresh})
@@ -81,16 +87,21 @@ def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
 
 
 def prediction_for(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
-    """The pre-annotation of an item by the served model; None without a model or for an image that cannot be read."""
-    if desk.served is None:
-        return None
+    """The pre-annotation of an item by the served models; None without a model or for an image that cannot be read."""
     try:
-        store = ImageStore(desk.settings.images_dir)
-        detections = predict_stored(desk.database, desk.served, item.image, store, desk.settings)
+        sights = _sights(desk, desk.line_up, item) if desk.line_up else {}
     except LabelwheelError as error:  # the person can still label it
         log.warning("no pre-annotation", item=item.id, error=error.message)
         return None
-    return pre_annotation(item, detections, shown_tags(desk.tags), desk.served.served_as, desk.settings.display_threshold)
+    return pre_annotation(sights, shown_tags(desk.tags), desk.served_as or "", desk.settings.display_threshold) if sights else None
+
+
+def _sights(desk: Desk, line_up: LineUp, item: QueueItem) -> dict[View, Sight]:
+    """What the models see that tags show of our tasks' one image."""
+    store, ours = ImageStore(desk.settings.images_dir), pushed_tag(desk.tags).value_key
+    views = [view for view in tags_by_view(shown_tags(desk.tags)) if view[0] == ours and view[1] in line_up.models]
+    found = {view: predict_stored(desk.database, line_up.models[view[1]], item.image, store, desk.settings) for view in views}
+    return {view: Sight(detections, item.image.width, item.image.height) for view, detections in found.items()}
 
 
 def _settle_twins(desk: Desk, found: dict[str, list[int]]) -> dict[str, int]:
@@ -109,7 +120,6 @@ def _settle(desk: Desk, key: str, twins: Sequence[int]) -> int:
 
 
 def _record(desk: Desk, items: Sequence[QueueItem], there: dict[str, int], fresh: set[str]) -> None:
-    served_as = desk.served.served_as if desk.served else None
     rows = [
         {
             "project_id": desk.project.id,
@@ -117,7 +127,7 @@ def _record(desk: Desk, items: Sequence[QueueItem], there: dict[str, int], fresh
             "queue_item_id": item.id,
             "ls_task_id": there[task_key(item)],
             "generation": 1,
-            "served_as": served_as if task_key(item) in fresh else None,
+            "served_as": desk.served_as if task_key(item) in fresh else None,
         }
         for item in items
     ]

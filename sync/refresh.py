@@ -27,7 +27,7 @@ def refresh(database: Database, settings: Settings, client: LabelStudio, deploym
     What Label Studio shows is asked first, so that a refresh that died half-way goes on and doubles nothing.
     """
     desk = open_desk(database, settings, client)
-    if desk.served is None or desk.served.deployment_id != deployment_id:
+    if desk.line_up is None or desk.line_up.champion.deployment_id != deployment_id:
         return 0  # overtaken by a newer deployment, which has its own refresh
     with hold(database, f"push:{desk.project.id}") as lease:  # the same lease as push: no task may slip in between
         if lease is None:
@@ -35,17 +35,16 @@ def refresh(database: Database, settings: Settings, client: LabelStudio, deploym
         stale = _stale_tasks(desk)
         for start in range(0, len(stale), CHUNK):
             _refresh_chunk(desk, stale[start : start + CHUNK], lease)
-        client.set_model_version(desk.project.ls_project_id, desk.served.served_as)
+        client.set_model_version(desk.project.ls_project_id, desk.line_up.served_as)
     with database.write() as session:
         session.execute(update(Deployment).where(Deployment.id == deployment_id).values(refreshed_at=utcnow()))
-    log.info("open tasks refreshed", deployment=deployment_id, tasks=len(stale), model_version=desk.served.served_as)
+    log.info("open tasks refreshed", deployment=deployment_id, tasks=len(stale), model_version=desk.served_as)
     return len(stale)
 
 
 def _stale_tasks(desk: Desk) -> list[dict[str, Any]]:
-    served_as = desk.served.served_as if desk.served else ""
     tasks = desk.client.open_tasks(desk.project.ls_project_id)
-    return [task for task in tasks if all(entry.get("model_version") != served_as for entry in task.get("predictions") or [])]
+    return [task for task in tasks if all(entry.get("model_version") != desk.served_as for entry in task.get("predictions") or [])]
 
 
 def _refresh_chunk(desk: Desk, tasks: Sequence[dict[str, Any]], lease: HeldLease) -> None:
@@ -62,5 +61,4 @@ def _refresh_chunk(desk: Desk, tasks: Sequence[dict[str, Any]], lease: HeldLease
             predictions.append({"task": by_key[row.key], **prediction})
     desk.client.import_predictions(desk.project.ls_project_id, predictions)
     with desk.database.write() as session:
-        served_as = desk.served.served_as if desk.served else None
-        session.execute(update(LsTask).where(LsTask.id.in_([row.id for row in rows])).values(served_as=served_as))
+        session.execute(update(LsTask).where(LsTask.id.in_([row.id for row in rows])).values(served_as=desk.served_as))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from labelwheel.database.tables import QueueItem
 from labelwheel.image_url import image_url
 from labelwheel.settings import Settings
-from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import ControlTag
-from labelwheel.vision.regions import prediction_score, to_regions
 
 KEY = "labelwheel_key"
 
@@ -33,14 +30,3 @@ def task_payload(item: QueueItem, tag: ControlTag, settings: Settings, predictio
         "priority": item.priority,
     }
     return {"data": data, "meta": {KEY: key}, "predictions": [prediction] if prediction else []}
-
-
-def pre_annotation(
-    item: QueueItem, detections: Sequence[Detection], tags: Sequence[ControlTag], served_as: str, threshold: float
-) -> dict[str, Any]:
-    """A prediction as Label Studio stores it: the regions that the tags show, its score and version."""
-    return {
-        "model_version": served_as,
-        "score": prediction_score(detections, tags, threshold),
-        "result": to_regions(detections, tags, item.image.width, item.image.height, threshold),
-    }

@@ -51,6 +51,11 @@ class Detector:
         """Labels in the order of the model's class ids."""
         return self.info.labels
 
+    @property
+    def lanes(self) -> int:
+        """How many images are looked at at once."""
+        return self._lanes.count
+
     def detect(self, image_bgr: Pixels) -> Detected:
         """Detect in an upright BGR image (H, W, 3), uint8; boxes are in its pixels, clipped to it."""
         return self.submit(image_bgr).result()

@@ -1,7 +1,8 @@
 """Read a Label Studio label config: which tags a model can fill, on which image, with which labels, and what of a model each shows.
 
 What a model is shown by are attributes that Label Studio keeps and does not mind, spelt as its own YOLO example has them:
-`model_skip`, `model_score_threshold`, `model_point_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and `model_index` on a label.
+`model_skip`, `model_score_threshold`, `model_point_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and
+`model_index` on a label.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class Slot(NamedTuple):
         return f"{self.name}@{self.alias}" if self.name else "the champion"
 
 
+CHAMPION = Slot()
+
+
 @dataclass(frozen=True)
 class LabelRule:
     """What a label says of predictions: the names of a model's classes that it stands for beside its own, and from which confidence.
@@ -72,7 +76,7 @@ class ControlTag:
     threshold: float | None = None
     skip: bool = False
     rules: tuple[LabelRule, ...] = ()
-    slot: Slot = Slot()
+    slot: Slot = CHAMPION
     several: bool = False
     point_threshold: float = 0.5
 
@@ -103,8 +107,9 @@ class ControlTag:
     def shows_point(self, predicted: str, name: str, number: int) -> tuple[str, float] | None:
         """`shows` for a point of a skeleton, its `name` and `number`, of an object that the model calls `predicted`.
 
-        The confidence is the point's own: the label's threshold, else `point_threshold`. A label stands for the point with its `model_index`, else for that of its name, else, where the points have only numbers, for that of
-        its place among the labels. Its `predicted_values` say of which objects.
+        The confidence is the point's own: the label's threshold, else `point_threshold`. A label stands for the point with its `model_index`,
+        else for that of its name, else, where the points have only numbers, for that of its place among the labels. Its `predicted_values` say
+        of which objects.
         """
         label = None if self.skip else next((label for label in self.labels if self._is_point(label, name, number)), None)
         if label is None:
@@ -235,7 +240,7 @@ def _slot(element: Element) -> Slot:
             f"The {element.tag} tag {element.get('name')!r} has the model name {text!r}.",
             'Name a model of the registry, and its alias if it is not the champion: model_name="grade" or model_name="grade@candidate".',
         )
-    return Slot(found[1], found[2] or Slot().alias) if found else Slot()
+    return Slot(found[1], found[2] or CHAMPION.alias) if found else CHAMPION
 
 
 def _index(element: Element) -> int | None:

@@ -36,9 +36,10 @@ def pre_annotation(sights: Mapping[View, Sight], tags: Sequence[ControlTag], ser
     `sights` holds at least one. Detections are shown from `threshold` on, where no tag or label has its own.
     """
     views = tags_by_view(tags)
-    looks = [(seen, views[view], seen.width, seen.height) for view, seen in sights.items()]
+    looks = [(seen, views[view]) for view, seen in sights.items()]
+    regions = (to_regions(seen.detections, shown, seen.width, seen.height, threshold) for seen, shown in looks)
     return {
         "model_version": served_as,
-        "score": min(prediction_score(seen.detections, shown, threshold) for seen, shown, *_ in looks),
-        "result": [region for seen, shown, *size in looks for region in to_regions(seen.detections, shown, *size, threshold)],
+        "score": min(prediction_score(seen.detections, shown, threshold) for seen, shown in looks),
+        "result": [region for found in regions for region in found],
     }

@@ -11,7 +11,7 @@ import pytest
 
 from labelwheel import serving
 from labelwheel.errors import ModelError
-from labelwheel.serving import LOOK_SECONDS, Champion, Served
+from labelwheel.serving import LOOK_SECONDS, Follower, LineUp, Served
 from tests.fixtures.line import Line
 
 
@@ -43,9 +43,9 @@ def test_requests_go_on_while_the_model_changes(line: Line) -> None:
 
 def test_the_first_requests_all_wait_for_the_first_model(line: Line) -> None:
     line.deploy(0.9)
-    champion, start = Champion(line.database, line.settings, line.project.id), threading.Barrier(12)
+    champion, start = Follower(line.database, line.settings, line.project.id), threading.Barrier(12)
 
-    def ask(_: int) -> Served | None:
+    def ask(_: int) -> LineUp | None:
         start.wait()
         return champion.current()
 
@@ -58,7 +58,7 @@ def test_the_first_requests_all_wait_for_the_first_model(line: Line) -> None:
 def test_a_request_during_the_first_load_waits_for_the_model(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was once told that nothing serves: the look counted as done before the file was loaded."""
     line.deploy(0.9)
-    champion, loading, go_on = Champion(line.database, line.settings, line.project.id), threading.Event(), threading.Event()
+    champion, loading, go_on = Follower(line.database, line.settings, line.project.id), threading.Event(), threading.Event()
     load = serving.load
 
     def load_slowly(*arguments: Any) -> Served:
@@ -80,21 +80,21 @@ def test_a_request_during_the_first_load_waits_for_the_model(line: Line, monkeyp
 def test_a_request_that_is_overtaken_while_it_begins_lets_go_of_no_lock_but_its_own(line: Line) -> None:
     """The first model arrives exactly between a request's looks: that request once released a lock that it did not hold."""
 
-    class Overtaken(Champion):
+    class Overtaken(Follower):
         looks = 0
 
         @property
-        def _served(self) -> Served | None:
+        def _line_up(self) -> LineUp | None:
             self.looks += 1
             return self.loaded if self.looks > 1 else None
 
-        @_served.setter
-        def _served(self, served: Served | None) -> None:
+        @_line_up.setter
+        def _line_up(self, served: LineUp | None) -> None:
             self.loaded = served
 
     line.deploy(0.9)
     champion = Overtaken(line.database, line.settings, line.project.id)
-    champion.loaded = Champion(line.database, line.settings, line.project.id).current()
+    champion.loaded = Follower(line.database, line.settings, line.project.id).current()
     served = champion.current()
     assert served is not None
     assert served.served_as == "labelwheel@1"
@@ -103,7 +103,7 @@ def test_a_request_that_is_overtaken_while_it_begins_lets_go_of_no_lock_but_its_
 def test_a_rollback_is_served_like_any_deployment(line: Line) -> None:
     first = line.deploy(0.9)
     line.deploy(0.3)
-    champion = Champion(line.database, line.settings, line.project.id)
+    champion = Follower(line.database, line.settings, line.project.id)
     assert champion.current().served_as == "labelwheel@2"  # type: ignore[union-attr]
     with line.database.write() as session:
         session.add(type(first)(project_id=1, tag="label", model_version_id=first.model_version_id, served_as=first.served_as))
@@ -115,5 +115,5 @@ def test_a_model_whose_file_is_gone_is_named(line: Line) -> None:
     line.deploy(0.9)
     next(line.settings.home.glob("*.onnx")).unlink()
     with pytest.raises(ModelError, match=r"labelwheel@1 is gone: model-1-1\.onnx") as caught:
-        Champion(line.database, line.settings, line.project.id).current()
+        Follower(line.database, line.settings, line.project.id).current()
     assert caught.value.cure

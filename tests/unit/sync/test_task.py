@@ -12,16 +12,13 @@ import pytest
 from labelwheel.database.tables import Capture, Image, QueueItem
 from labelwheel.image_url import uri_of_url
 from labelwheel.settings import Settings
-from labelwheel.vision.detection import Detection
-from labelwheel.vision.geometry import Box
 from labelwheel.vision.label_config import parse
-from sync.task import KEY, pre_annotation, task_key, task_payload
+from sync.task import KEY, task_key, task_payload
 from tests.fixtures.label_studio import LABEL_CONFIG
 
 TAG = parse(LABEL_CONFIG)[0]
 LOCAL = Settings(home=Path("/nowhere"))
 SIGNED = Settings(home=Path("/nowhere"), image_urls="signed", secret_key="key")
-SEEN = [Detection("open", Box(10, 20, 30, 40), 0.9), Detection("short", Box(0, 0, 50, 50), 0.3), Detection("open", Box(0, 0, 9, 9), 0.1)]
 
 
 def item(sha256: str = "ab" * 32, **changes: Any) -> QueueItem:
@@ -52,15 +49,5 @@ def test_its_image_leads_back_to_ours(settings: Settings) -> None:
 
 
 def test_the_same_rows_make_the_same_task() -> None:
-    made = [json.dumps(task_payload(item(), TAG, LOCAL, pre_annotation(item(), SEEN, [TAG], "m@1", 0.25))) for _ in range(2)]
+    made = [json.dumps(task_payload(item(), TAG, LOCAL, {"model_version": "m@1", "score": 0.6, "result": []})) for _ in range(2)]
     assert made[0] == made[1]
-
-
-def test_a_pre_annotation_shows_what_reaches_the_threshold() -> None:
-    shown = pre_annotation(item(), SEEN, [TAG], "m@1", 0.25)
-    assert shown["model_version"] == "m@1"
-    assert shown["score"] == 0.6
-    assert [region["value"]["rectanglelabels"] for region in shown["result"]] == [["open"], ["short"]]
-    place = shown["result"][0]["value"]
-    assert [place[name] for name in ("x", "y", "width", "height")] == [10, 25, 20, 25]
-    assert pre_annotation(item(), SEEN, [TAG], "m@1", 0.95)["result"] == []

@@ -117,7 +117,9 @@ def test_a_turned_rectangle_at_the_edge_is_named_by_a_corner_that_label_studio_t
     [region] = to_regions([detection], [TAG], 200, 200, 0)
     place = [region["value"][key] for key in ("x", "y", "width", "height", "rotation")]
     assert max(place[:4]) <= 100 < 100 * detection.rotated.corners()[0][0] / 200  # type: ignore[union-attr]
-    assert sorted(percent_to_corners(*place, 200, 200).tolist()) == pytest.approx(np.array(sorted(detection.rotated.corners().tolist())), abs=1e-3)  # type: ignore[union-attr]
+    assert sorted(percent_to_corners(*place, 200, 200).tolist()) == pytest.approx(
+        np.array(sorted(detection.rotated.corners().tolist())), abs=1e-3
+    )  # type: ignore[union-attr]
 
 
 def test_a_turned_rectangle_longer_than_the_image_is_shown_by_its_box() -> None:
