@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from labelwheel.database.tables import ClassMap, Image, ModelVersion, Prediction
 from labelwheel.errors import ModelError
@@ -160,8 +160,10 @@ def test_a_task_with_an_image_that_cannot_be_looked_at_is_not_answered_in_part(l
 
 
 def test_a_batch_is_answered_in_order_while_its_images_are_looked_at_together(line: Line) -> None:
+    line.deploy(0.9)
     places = [address(line, seed) for seed in range(6)]
-    line.deploy(0.9)  # after their arrival: no model has seen them
+    with line.database.write() as session:
+        session.execute(delete(Prediction))
     tasks = [{"id": number, "data": {"image": place}} for number, place in enumerate([*places, "nothing", *places])]
     body = {"tasks": tasks, "project": f"{LS_PROJECT}.1", "label_config": CONFIG}
     results = line.client.post("/predict", json=body, headers=BASIC).json["results"]
