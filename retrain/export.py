@@ -13,13 +13,13 @@ from labelwheel.vision.network import EMBEDDING
 def export_onnx(weights: Path) -> Path:
     """Export weights beside themselves and prove that the detector can serve the file. Needs torch.
 
-    The input is a fixed square of the training's image size: the file then treats an image as training did.
+    The input may be any rectangle: one image in 4:3 then costs three quarters of its square, as with ultralytics' own `predict`.
     """
     from ultralytics import YOLO
 
     model = YOLO(weights, task="detect")
     size, backbone = model.overrides.get("imgsz", 640), len(model.model.yaml["backbone"])
-    path = Path(model.export(format="onnx", imgsz=size, simplify=False, dynamic=False, device="cpu"))
+    path = Path(model.export(format="onnx", imgsz=size, simplify=False, dynamic=True, device="cpu"))
     add_embedding(path, backbone - 1)
     Detector(path)
     return path

@@ -1,183 +1,122 @@
-"""`/predict` of a real server against a bare loop without one, and against ultralytics' own `predict`: medians of interleaved rounds.
-
-The network has random weights: it computes as much as a trained one and finds next to nothing, so post-processing is not what is measured.
-"""
+"""`/predict` of the real server against bare loops without one, and against ultralytics' own `predict`, untouched, in the same run."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import psutil
-import pytest
-import requests
-from sqlalchemy import delete
 
-from labelwheel.database import get_database, migrate
-from labelwheel.database.tables import ClassMap, Deployment, Image, ModelVersion, Prediction, Project
-from labelwheel.image_url import image_url
-from labelwheel.project import remember_project
-from labelwheel.settings import PREFIX, Settings
-from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision
+from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
+from labelwheel.vision.geometry import iou_matrix
+from labelwheel.vision.letterbox import prepare
+from ml_backend.ahead import ahead
+from tests.benchmarks.conftest import IMAGES, Bench, Trained
 from tests.fixtures import figures
-from tests.fixtures.label_studio import LABEL_CONFIG, free_port
-from tests.fixtures.line import BASIC_PASSWORD, LABELS, line_settings
 
-ROUNDS, BATCH, SIDE = 5, 64, 640
-IMAGES = int(os.environ.get("BENCH_IMAGES", "512"))
-OFFLINE = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+ROUNDS, BATCH, FLOOR = 5, 64, 0.05
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("predict")
-
-
-@pytest.fixture(scope="module")
-def yolo(home: Path) -> Iterator[Any]:
-    """yolov8n as ultralytics runs it, and beside it `model.onnx` as we serve it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in {**OFFLINE, "YOLO_CONFIG_DIR": str(home)}.items():
-            patch.setenv(key, os.environ.get(key, value))
-        patch.chdir(home)
-        from retrain.torchvision import ensure_torchvision
-
-        ensure_torchvision()
-        from ultralytics import YOLO
-        from ultralytics.nn.tasks import DetectionModel
-
-        network = YOLO("yolov8n.yaml", task="detect", verbose=False)
-        network.model = DetectionModel("yolov8n.yaml", nc=len(LABELS), verbose=False).eval()
-        network.model.names = dict(enumerate(LABELS))
-        network.save(home / "model.pt")
-        made = YOLO(home / "model.pt")
-        made.export(format="onnx", imgsz=SIDE, dynamic=True, simplify=False, verbose=False)
-        yield YOLO(home / "model.pt")
-
-
-@pytest.fixture(scope="module")
-def settings(home: Path, yolo: Any) -> Settings:
-    """A connected project whose champion is that network; `yolo` made its file."""
-    found = line_settings(home, ml_backend_port=free_port(), detector_threads=0)
-    migrate(found.database_url)
-    with get_database(found.database_url).write() as session:
-        project = remember_project(session, found.label_studio_name, 7, found.label_studio_project, LABEL_CONFIG, LABELS)
-        session.flush()
-        _deploy(session, project)
-    return found
-
-
-def _deploy(session: Any, project: Project) -> None:
-    class_map = session.query(ClassMap).filter_by(project_id=project.id).one()
-    model = ModelVersion(
-        project_id=project.id, name="labelwheel", version=1, onnx_uri="model.onnx", onnx_sha256="0" * 64, weights_uri="model.pt",
-        class_map_id=class_map.id,
-    )  # fmt: skip
-    session.add(model)
-    session.flush()
-    session.add(Deployment(project_id=project.id, tag="label", model_version_id=model.id, served_as="labelwheel@1"))
-
-
-@pytest.fixture(scope="module")
-def pictures(settings: Settings) -> list[Path]:
-    """Stored images of 640 × 480 that differ, and their files."""
-    store, rng, rows, paths = ImageStore(settings.images_dir), np.random.default_rng(), [], []
-    for _ in range(IMAGES):
-        blocks = cv2.resize(rng.integers(0, 255, (30, 40, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
-        data = cv2.imencode(".jpg", blocks)[1].tobytes()
-        sha256 = vision.digest(data)
-        uri = store.put(data, sha256, ".jpg")
-        rows.append(Image(project_id=1, sha256=sha256, width=640, height=480, size=len(data), uri=uri))
-        paths.append(store.path(uri))
-    with get_database(settings.database_url).write() as session:
-        session.add_all(rows)
-    return paths
-
-
-@pytest.fixture(scope="module")
-def server(settings: Settings) -> Iterator[psutil.Process]:
-    """ml_backend as `up` starts it; the process that holds the model."""
-    given = {
-        PREFIX + "HOME": str(settings.home), PREFIX + "ML_BACKEND_PORT": str(settings.ml_backend_port),
-        PREFIX + "ML_BACKEND_PASSWORD": BASIC_PASSWORD, PREFIX + "SECRET_KEY": settings.secret_key.get_secret_value(),
-        PREFIX + "LABEL_STUDIO_URL": settings.label_studio_url,
-    }  # fmt: skip
-    argv = [sys.executable, "-m", "console", "serve", "ml-backend"]
-    process = subprocess.Popen(argv, env={**os.environ, **given}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while not _is_up(settings):
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.2)
-        yield max(psutil.Process(process.pid).children(), key=lambda child: child.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def test_predict_end_to_end(settings: Settings, pictures: list[Path], server: psutil.Process, yolo: Any) -> None:
-    detector = Detector(settings.home / "model.onnx")
-    urls = [image_url(str(path.relative_to(settings.images_dir)), settings) for path in pictures]
+def test_predict_end_to_end(bench: Bench, trained: Trained, seed: int) -> None:
+    """`bare` looks at one image after another with all cores; `lanes` at one on each core, as the server does."""
+    detector, urls = Detector(trained.onnx), bench.urls
     acts: dict[str, Callable[[], object]] = {
-        "server": lambda: _by_server(settings, urls),
-        "bare": lambda: [detector.detect(vision.decode(path.read_bytes(), max_bytes=2**25, max_pixels=2**26)) for path in pictures],
-        "ultralytics": lambda: [yolo.predict(str(path), verbose=False) for path in pictures],
+        "server": lambda: _by_server(bench, urls),
+        "bare": lambda: [detector.detect(_pixels(path)) for path in bench.pictures],
+        "lanes": lambda: [found.result() for found in ahead(detector.submit, map(_pixels, bench.pictures), detector.lanes)],
+        "ultralytics": lambda: [trained.yolo.predict(str(path), verbose=False) for path in bench.pictures],
     }
     seconds: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(ROUNDS):
         for name, act in acts.items():
-            start = time.perf_counter()
-            act()
-            seconds[name].append(time.perf_counter() - start)
-        with get_database(settings.database_url).write() as session:
-            session.execute(delete(Prediction))  # the next round computes again
-    median = {name: statistics.median(values) / IMAGES for name, values in seconds.items()}
+            seconds[name].append(_seconds(act))
+        bench.forget()
+    each = {name: statistics.median(values) / IMAGES for name, values in seconds.items()}
     found = {
-        "images": IMAGES, "rounds": ROUNDS, "cores": os.cpu_count(), "seconds_per_image": median,
-        "of_bare_loop": median["bare"] / median["server"], "times_ultralytics": median["ultralytics"] / median["server"],
-        "resident_mb": server.memory_info().rss / 2**20, "reopened_ms": _reopened(settings, urls),
+        "seed": seed, "images": IMAGES, "rounds": ROUNDS, "cores": os.cpu_count(), "seconds_per_image": each, "all_seconds": seconds,
+        "of_bare_loop": each["bare"] / each["server"], "of_loop_in_lanes": each["lanes"] / each["server"],
+        "times_ultralytics": each["ultralytics"] / each["server"], "resident_mb": bench.server.memory_info().rss / 2**20,
     }  # fmt: skip
     figures.write("bench/predict.json", found)
 
 
-def _by_server(settings: Settings, urls: list[str]) -> None:
+def _by_server(bench: Bench, urls: list[str]) -> None:
     for start in range(0, len(urls), BATCH):
-        results = _ask(settings, urls[start : start + BATCH])
-        assert all(len(entry) == 1 for entry in results), "a task was not answered"
+        assert all(len(entry) == 1 for entry in bench.ask(urls[start : start + BATCH])), "a task was not answered"
 
 
-def _reopened(settings: Settings, urls: list[str]) -> dict[str, float]:
-    """Milliseconds of a task whose prediction is stored, asked for alone as at every opening."""
-    _by_server(settings, urls)
-    took = []
-    for url in urls[:200]:
-        start = time.perf_counter()
-        _ask(settings, [url])
-        took.append((time.perf_counter() - start) * 1000)
-    return {"p50": statistics.median(took), "p95": statistics.quantiles(took, n=20)[-1]}
+def test_one_task(bench: Bench, trained: Trained, seed: int) -> None:
+    """A task opened alone: unseen, beside the model's own time in the same moments; and stored."""
+    detector, urls = Detector(trained.onnx), bench.urls[:200]
+    bench.forget()
+    bench.ask(urls[:1])
+    unseen, model, again = [], [], []
+    for url, path in zip(urls[1:], bench.pictures[1:], strict=False):
+        tensor = prepare(_pixels(path), detector.info)[0]
+        unseen.append(_milliseconds(lambda url=url: bench.ask([url])))
+        model.append(_milliseconds(lambda tensor=tensor: detector.raw(tensor)))
+    for url in urls[1:]:
+        again.append(_milliseconds(lambda url=url: bench.ask([url])))
+    p95 = {"unseen": _p95(unseen), "model": _p95(model), "stored": _p95(again)}
+    allowed = 1.3 * statistics.median(model) + 15
+    found = {"seed": seed, "tasks": len(unseen), "p95_ms": p95, "median_model_ms": statistics.median(model), "unseen_allowed_ms": allowed}
+    figures.write("bench/one_task.json", found)
 
 
-def _ask(settings: Settings, urls: list[str]) -> list[list[dict[str, Any]]]:
-    body = {"tasks": [{"id": n, "data": {"image": url}} for n, url in enumerate(urls)], "project": "7.1", "label_config": LABEL_CONFIG}
-    login = (settings.ml_backend_user, BASIC_PASSWORD)
-    answer = requests.post(f"http://127.0.0.1:{settings.ml_backend_port}/predict", json=body, auth=login, timeout=600)
-    answer.raise_for_status()
-    found: list[list[dict[str, Any]]] = answer.json()["results"]
-    return found
+def test_boxes_equal_those_of_ultralytics(bench: Bench, trained: Trained, seed: int) -> None:
+    """Of a trained model, all that either finds above the floor."""
+    detector, ours, theirs, equal = Detector(trained.onnx, floor=FLOOR), 0, 0, 0
+    sure = 0
+    for path in bench.pictures:
+        mine = detector.detect(_pixels(path)).detections
+        other = trained.yolo.predict(str(path), conf=FLOOR, verbose=False)[0].boxes.data.numpy()
+        ours, theirs, equal = ours + len(mine), theirs + len(other), equal + _equal(mine, other, detector.labels)
+        sure += sum(item.confidence >= 0.25 for item in mine)
+    found = {
+        "seed": seed,
+        "images": IMAGES,
+        "ours": ours,
+        "theirs": theirs,
+        "equal": equal,
+        "share": equal / max(ours, theirs),
+        "ours_from_0.25": sure,
+    }
+    figures.write("bench/equal_boxes.json", found)
 
 
-def _is_up(settings: Settings) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{settings.ml_backend_port}/health", timeout=2).ok
-    except requests.ConnectionError:
-        return False
+def _equal(ours: list[Detection], theirs: np.ndarray, labels: tuple[str, ...]) -> int:
+    """How many have a partner of the same class with an IoU of 0.99 and a confidence within 0.001; each partner once."""
+    if not ours or not len(theirs):
+        return 0
+    near = iou_matrix([item.box.as_tuple() for item in ours], theirs[:, :4]) >= 0.99
+    alike = np.abs(np.array([item.confidence for item in ours])[:, None] - theirs[None, :, 4]) <= 1e-3
+    same = np.array([labels.index(item.label) for item in ours])[:, None] == theirs[None, :, 5]
+    pairs, taken = near & alike & same, set[int]()
+    for row in pairs:
+        partner = next((int(column) for column in np.flatnonzero(row) if int(column) not in taken), None)
+        taken |= set() if partner is None else {partner}
+    return len(taken)
+
+
+def _pixels(path: Path) -> Any:
+    return vision.decode(path.read_bytes(), max_bytes=2**25, max_pixels=2**26)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def _milliseconds(act: Callable[[], object]) -> float:
+    return _seconds(act) * 1000
+
+
+def _p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20)[-1]
