@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
+from labelwheel.vision.drawn import from_regions
 from labelwheel.vision.geometry import Box
 from labelwheel.vision.label_config import parse
-from labelwheel.vision.regions import from_regions
 from tests.fixtures.bright import BRIGHT, HEIGHT, WIDTH, scene
 from tests.fixtures.editor import Editor, Place, open_editor
 from tests.fixtures.label_studio import LABEL_CONFIG, Server
@@ -63,9 +63,7 @@ def assert_is_the_object(box: Box) -> None:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_boxes_stand_on_the_object_for_every_orientation(
-    station: Station, editor: Editor, tasks: dict[int, int], orientation: int
-) -> None:
+def test_boxes_stand_on_the_object_for_every_orientation(station: Station, editor: Editor, tasks: dict[int, int], orientation: int) -> None:
     stored = Image.open(BytesIO(scene(orientation)))
     assert (stored.size == (WIDTH, HEIGHT)) is (orientation < 5), "what is stored must lie, or nothing is proven"
     editor.open(station.project.ls_project_id, tasks[orientation])
