@@ -41,9 +41,10 @@ def deploy_by_hand(
     Raises NotFoundError, and ModelError for a file that could not serve: every server would keep the old model.
     """
     with database.read() as session:
-        version = _version(session, model_version_id)
-    Detector(model_path(version.onnx_uri, settings), threads=settings.detector_threads)
+        file = model_path(_version(session, model_version_id).onnx_uri, settings)
+    Detector(file, threads=settings.detector_threads)
     with database.write() as session:  # decision and deployments together, so that a crash leaves none alone
+        version = _version(session, model_version_id)
         present = newest_deployment(session, version.project_id, slot)
         fresh = _differs(present, version, served_as(session, version, settings, slot))
         decision = _chosen(session, version, present, note) if fresh else None

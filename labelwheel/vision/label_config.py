@@ -1,7 +1,7 @@
 """Read a Label Studio label config: which tags a model can fill, on which image, with which labels, and what of a model each shows.
 
 What a model is shown by are attributes that Label Studio keeps and does not mind, spelt as its own YOLO example has them:
-`model_skip`, `model_score_threshold`, `model_point_threshold` and `model_name` on a tag, `predicted_values`, `model_score_threshold` and
+`model_skip`, `model_score_threshold`, `model_point_threshold` and `model` on a tag, `predicted_values`, `model_score_threshold` and
 `model_index` on a label.
 """
 
@@ -233,12 +233,12 @@ def _label(element: Element) -> str:
 
 
 def _slot(element: Element) -> Slot:
-    text = element.get("model_name", "").strip()
+    text = element.get("model", "").strip()
     found = re.fullmatch(r"([\w-]{1,64})(?:@([\w-]{1,20}))?", text, re.ASCII)
     if text and not found:
         raise InputError(
             f"The {element.tag} tag {element.get('name')!r} has the model name {text!r}.",
-            'Name a model of the registry, and its alias if it is not the champion: model_name="grade" or model_name="grade@candidate".',
+            'Name a model of the registry, and its alias if it is not the champion: model="grade" or model="grade@candidate".',
         )
     return Slot(found[1], found[2] or CHAMPION.alias) if found else CHAMPION
 

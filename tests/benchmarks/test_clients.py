@@ -86,4 +86,4 @@ def _swap(bench: Bench, seen: list[tuple[float, float, frozenset[str]]]) -> floa
     """Deploy; seconds until the last request began that the old version answered."""
     row, deployed = bench.deploy(), time.monotonic()
     time.sleep(SWAP_SECONDS)
-    return max((begun - deployed for begun, _, versions in list(seen) if row.served_as not in versions), default=0.0)
+    return max(0.0, *(begun - deployed for begun, _, versions in list(seen) if row.served_as not in versions))

@@ -21,7 +21,7 @@ from tests.unit.vision.test_detector import METADATA, write_model
 GRADE = Slot("grade")
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="open"/><Label value="short"/></RectangleLabels>
-<Choices name="quality" toName="image" model_name="grade"><Choice value="good"/><Choice value="bad"/></Choices></View>"""
+<Choices name="quality" toName="image" model="grade"><Choice value="good"/><Choice value="bad"/></Choices></View>"""
 
 
 def add_grade(line: Line, good: float, name: str = "grade") -> int:

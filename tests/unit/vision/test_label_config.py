@@ -130,14 +130,14 @@ def test_choices_that_ask_of_a_region_are_not_ours(tag: str) -> None:
     ("text", "slot"), [("", Slot()), ("grade", Slot("grade", "champion")), (" grade@candidate ", Slot("grade", "candidate"))]
 )
 def test_a_tag_may_name_its_model(text: str, slot: Slot) -> None:
-    [tag] = parse(shape("RectangleLabels", f'model_name="{text}"'))
+    [tag] = parse(shape("RectangleLabels", f'model="{text}"'))
     assert (tag.slot, tag.trains) == (slot, not slot.name)
 
 
 @pytest.mark.parametrize("text", ["../best.pt", "a b", "grade@", "@champion", "http://x/y", "grade@a@b"])
 def test_a_model_is_named_and_never_a_path(text: str) -> None:
     with pytest.raises(InputError, match="model name"):
-        parse(shape("RectangleLabels", f'model_name="{text}"'))
+        parse(shape("RectangleLabels", f'model="{text}"'))
 
 
 @pytest.mark.parametrize(
