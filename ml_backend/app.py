@@ -13,7 +13,7 @@ from labelwheel.database import get_database
 from labelwheel.errors import BackpressureError, LabelwheelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from ml_backend import images, inspect, intake, protocol
+from ml_backend import images, inspect, intake, openapi, protocol
 from ml_backend.state import State, state
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["LABELWHEEL"] = settings
     app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + 2**20
     app.extensions["labelwheel"] = State(settings, get_database(settings.database_url), ImageStore(settings.images_dir))
-    for module in (protocol, inspect, intake, images):
+    for module in (protocol, inspect, intake, images, openapi):
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/health", view_func=health)
     app.register_error_handler(LabelwheelError, _refuse)
