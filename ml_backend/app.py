@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, request
+from flask.json.provider import DefaultJSONProvider
 from sqlalchemy import text
 from werkzeug.exceptions import HTTPException
 
@@ -25,9 +26,20 @@ CURES = {
 }
 
 
+class Json(DefaultJSONProvider):
+    """JSON that is nested too deeply for us is broken JSON."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
 def create_app(settings: Settings) -> Flask:
     """Build the app; nothing is loaded or connected before the first request."""
     app = Flask("ml_backend", static_folder=None)
+    app.json = Json(app)
     app.config["LABELWHEEL"] = settings
     app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + 2**20
     app.extensions["labelwheel"] = State(settings, get_database(settings.database_url), ImageStore(settings.images_dir))

@@ -22,7 +22,7 @@ from labelwheel.database.tables import PredictionRequest, Project, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, TooLate
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.lease import hold
-from ml_backend.model import Answer, DetectorModel, Prediction
+from ml_backend.model import Answer, DetectorModel, Prediction, id_of
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +55,9 @@ def answer(database: Database, project: Project, model: DetectorModel, tasks: Se
     A task opened alone is always answered. Of a batch, tasks that the background has in hand are left to it.
     """
     busy = _busy(database, project.id, tasks) if len(tasks) > 1 else set()
-    answers = iter(model.answer([task for task in tasks if _id(task) not in busy], seconds))
-    given = [Answer(None, UNDER_WAY) if _id(task) in busy else next(answers) for task in tasks]
-    late = [found for task, said in zip(tasks, given, strict=True) if said.code == TooLate.code and (found := _id(task))]
+    answers = iter(model.answer([task for task in tasks if id_of(task) not in busy], seconds))
+    given = [Answer(None, UNDER_WAY) if id_of(task) in busy else next(answers) for task in tasks]
+    late = [found for task, said in zip(tasks, given, strict=True) if said.code == TooLate.code and (found := id_of(task))]
     if late:
         note(database, project.id, late)
         queue.ring("ml_backend.predict_later")
@@ -67,13 +67,7 @@ def answer(database: Database, project: Project, model: DetectorModel, tasks: Se
 
 def _busy(database: Database, project_id: int, tasks: Sequence[Task]) -> set[int]:
     with database.read() as session:
-        return under_way(session, project_id, [found for task in tasks if (found := _id(task))], utcnow())
-
-
-def _id(task: Task) -> int | None:
-    """Label Studio's id of a task, as the wire has it; None for what is none."""
-    value = task.get("id")
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31 else None
+        return under_way(session, project_id, [found for task in tasks if (found := id_of(task))], utcnow())
 
 
 def note(database: Database, project_id: int, task_ids: Iterable[int]) -> None:

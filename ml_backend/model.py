@@ -128,10 +128,10 @@ class DetectorModel:
         except TooLate as error:
             return Answer(None, error.code)
         except LabelwheelError as error:
-            log.warning("task not predicted", task=task.get("id"), error=str(error), code=error.code)
+            log.warning("task not predicted", task=id_of(task), error=str(error), code=error.code)
             return Answer(None, error.code)
         except Exception:
-            log.exception("task not predicted", task=task.get("id"))
+            log.exception("task not predicted", task=id_of(task))
             return Answer(None, LabelwheelError.code)
 
     def _prediction(self, look: Look, served: Served) -> Prediction:
@@ -147,6 +147,12 @@ class DetectorModel:
         if isinstance(look, Stored):
             return look.detections
         return predict(self._here.database, served, look.image.id, look.pixels, self._here.settings.display_threshold)
+
+
+def id_of(task: Task) -> int | None:
+    """Label Studio's id of a task, as the wire has it; None for what is none."""
+    value = task.get("id")
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31 else None
 
 
 def _wait(look: Future[Look], until: float) -> Look:

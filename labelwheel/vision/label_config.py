@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 KINDS = ("RectangleLabels",)
+LONGEST = 2**20  # characters; ten thousand labels take less
 EXAMPLE = (
     'For example <View><Image name="image" value="$image"/>'
     '<RectangleLabels name="label" toName="image"><Label value="car"/></RectangleLabels></View>.'
@@ -86,7 +87,8 @@ def shown_tags(tags: Sequence[ControlTag]) -> tuple[ControlTag, ...]:
 def parse(xml: str) -> list[ControlTag]:
     """All RectangleLabels tags, in their order; other tags are passed over.
 
-    Raises InputError when the XML is broken or hostile, when no such tag is there, or when a tag lacks its name, labels or image.
+    Raises InputError when the XML is broken, hostile or too long, when no such tag is there, when a tag lacks its name, labels or image,
+    or stands within another.
     """
     root = _root(xml)
     objects = {element.get("name"): element for element in root.iter() if element.get("name") and not element.get("toName")}
@@ -97,6 +99,8 @@ def parse(xml: str) -> list[ControlTag]:
 
 
 def _root(xml: str) -> Element:
+    if len(xml) > LONGEST:
+        raise InputError(f"The label config has {len(xml):,} characters; at most {LONGEST:,} are read.", f"Leave out what nobody labels. {EXAMPLE}")
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -107,6 +111,8 @@ def _root(xml: str) -> Element:
 
 def _tag(element: Element, objects: dict[str | None, Element]) -> ControlTag:
     name, to_name = element.get("name", ""), element.get("toName", "")
+    if any(element.find(f".//{kind}") is not None for kind in KINDS):  # each would hold the labels of all below it
+        raise InputError(f"The {element.tag} tag {name!r} holds another one.", f"Put them beside each other. {EXAMPLE}")
     labels = tuple(dict.fromkeys(map(_label, element.iter("Label"))))
     if not name or not labels or not all(labels):
         raise InputError(
