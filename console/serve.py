@@ -89,11 +89,13 @@ def _serve(settings: Settings, name: str, build: Callable[[], Flask], port: int,
     """Serve what `build` makes. It is built after gunicorn's fork: native libraries keep threads that no fork carries over."""
     from gunicorn.app.base import BaseApplication
 
+    from console.listen import Worker
+
     class Server(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
             options: dict[str, Any] = {
                 "bind": f"{settings.bind}:{port}",
-                "worker_class": "gthread",
+                "worker_class": Worker,
                 "threads": threads,
                 "workers": 1,
                 "timeout": 120,

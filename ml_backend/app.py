@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, request
+from flask.json.provider import DefaultJSONProvider
 from sqlalchemy import text
 from werkzeug.exceptions import HTTPException
 
@@ -13,7 +14,7 @@ from labelwheel.database import get_database
 from labelwheel.errors import BackpressureError, LabelwheelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from ml_backend import images, inspect, intake, protocol
+from ml_backend import images, inspect, intake, openapi, protocol
 from ml_backend.state import State, state
 
 log = structlog.get_logger(__name__)
@@ -25,13 +26,24 @@ CURES = {
 }
 
 
+class Json(DefaultJSONProvider):
+    """JSON that is nested too deeply for us is broken JSON."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
 def create_app(settings: Settings) -> Flask:
     """Build the app; nothing is loaded or connected before the first request."""
     app = Flask("ml_backend", static_folder=None)
+    app.json = Json(app)
     app.config["LABELWHEEL"] = settings
     app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + 2**20
     app.extensions["labelwheel"] = State(settings, get_database(settings.database_url), ImageStore(settings.images_dir))
-    for module in (protocol, inspect, intake, images):
+    for module in (protocol, inspect, intake, images, openapi):
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/health", view_func=health)
     app.register_error_handler(LabelwheelError, _refuse)

@@ -41,8 +41,7 @@ def by_token(view: View) -> View:
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not _same(token, settings().api_token):
+        if not _token_fits():
             raise UnauthorizedError(
                 "The API token is missing or wrong.", "Send `Authorization: Bearer` with LABELWHEEL_API_TOKEN of secrets.env."
             )
@@ -61,6 +60,25 @@ def by_webhook_secret(view: View) -> View:
         return view(*args, **kwargs)
 
     return guarded
+
+
+def by_any(view: View) -> View:
+    """Whoever may enter some door: with the API token, or as Label Studio."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if not _token_fits() and not _basic_fits():
+            raise UnauthorizedError(
+                "A login is missing or wrong.", "Send LABELWHEEL_API_TOKEN of secrets.env, or Label Studio's Basic auth."
+            )
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def _token_fits() -> bool:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and _same(token, settings().api_token)
 
 
 def _basic_fits() -> bool:

@@ -6,6 +6,7 @@ So everything that arrives is reduced to an action and task ids, both spellings 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, request
@@ -18,6 +19,7 @@ from ml_backend.state import state
 
 blueprint = Blueprint("intake", __name__)
 
+ACTION = re.compile("[A-Z_]{1,60}")
 MAX_BODY = 16 * 2**20
 IGNORED = ("PROJECT_CREATED", "TASKS_CREATED")  # our own pushes
 
@@ -28,9 +30,9 @@ def webhook() -> tuple[dict[str, Any], int]:
     """Commits the hint before it answers, so that a crash right after loses nothing. "Start Training" asks for a run by hand."""
     request.max_content_length = MAX_BODY
     body = request.get_json(silent=True)
-    if not isinstance(body, dict) or not isinstance(body.get("action"), str):
+    action = body.get("action") if isinstance(body, dict) else None
+    if not isinstance(action, str) or not ACTION.fullmatch(action):
         raise InputError("A webhook needs a JSON object with `action`.", "Let Label Studio call it.")
-    action = str(body["action"])[:60]
     project = state().project_or_none()
     if project is None or action in IGNORED or not _about(body, project.ls_project_id):
         return {"status": "ignored"}, 200

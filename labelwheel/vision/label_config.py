@@ -27,6 +27,7 @@ SHOWS = {  # of which tasks a tag can show what is found
     KEYPOINTS: ("pose",),
     CHOICES: ("classify",),
 }
+LONGEST = 2**20  # characters; ten thousand labels take less
 EXAMPLE = (
     'For example <View><Image name="image" value="$image"/>'
     '<RectangleLabels name="label" toName="image"><Label value="car"/></RectangleLabels></View>.'
@@ -161,8 +162,8 @@ def pushed_tag(tags: Sequence[ControlTag]) -> ControlTag:
 def parse(xml: str) -> list[ControlTag]:
     """All tags that a model can fill, in their order; other tags are passed over, and so are such as answer no question about an image.
 
-    Raises InputError when the XML is broken or hostile, when no such tag is there, when a RectangleLabels tag lacks its name, labels or
-    image, or when an attribute for predictions is none.
+    Raises InputError when the XML is broken, hostile or too long, when no such tag is there, when a RectangleLabels tag lacks its name,
+    labels or image, or holds another tag, or when an attribute for predictions is none.
     """
     root = _root(xml)
     objects = {element.get("name"): element for element in root.iter() if element.get("name") and not element.get("toName")}
@@ -174,6 +175,10 @@ def parse(xml: str) -> list[ControlTag]:
 
 
 def _root(xml: str) -> Element:
+    if len(xml) > LONGEST:
+        raise InputError(
+            f"The label config has {len(xml):,} characters; at most {LONGEST:,} are read.", f"Leave out what nobody labels. {EXAMPLE}"
+        )
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -189,6 +194,8 @@ def _fillable(element: Element, objects: dict[str | None, Element]) -> bool:
 
 def _fault(element: Element, objects: dict[str | None, Element]) -> tuple[str, str] | None:
     """What keeps a tag from being filled, and what to do."""
+    if any(element.find(f".//{kind}") is not None for kind in SHOWS):  # each would hold the labels of all below it
+        return "holds another one", "Put them beside each other."
     labels = [_label(label) for label in _options(element)]
     if not element.get("name") or not labels or not all(labels):
         return "lacks its name or the value of a label", "Give it a name and write its labels out."

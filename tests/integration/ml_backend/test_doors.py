@@ -89,6 +89,20 @@ def test_health_says_up(line: Line) -> None:
     assert (answer.status_code, answer.json["status"]) == (200, "UP")
 
 
+@pytest.mark.parametrize("headers", [basic(), {"Authorization": f"Bearer {TOKEN}"}])
+def test_every_door_is_described(line: Line, headers: dict[str, str]) -> None:
+    described = line.client.get("/openapi.json", headers=headers).json["paths"]
+    doors = {(method.lower(), re.sub("<(.*?)>", r"{\1}", rule.rule)) for rule in line.app.url_map.iter_rules() for method in rule.methods}
+    assert {(method, path) for path, methods in described.items() for method in methods} == {
+        (method, path) for method, path in doors if method not in ("head", "options")
+    }
+
+
+def test_json_too_deep_to_read_is_refused(line: Line) -> None:
+    answer = line.client.post("/predict", data="[" * 5000, content_type="application/json", headers=basic())
+    refused(answer, 400, "bad_input")
+
+
 def test_what_is_not_there_is_refused_in_the_same_shape(line: Line) -> None:
     refused(line.client.get("/nothing"), 404, "not_found")
     answer = line.client.get("/predict")
@@ -283,7 +297,7 @@ def test_a_webhook_with_a_wrong_secret_leaves_no_trace(line: Line) -> None:
     assert count(line.database, Hint) == 0
 
 
-@pytest.mark.parametrize("body", [[], None, {}, {"action": 5}, "text"])
+@pytest.mark.parametrize("body", [[], None, {}, {"action": 5}, {"action": "\ud800"}, {"action": "a\x00"}, "text"])
 def test_a_webhook_of_another_shape_is_refused(line: Line, body: Any) -> None:
     refused(webhook(line.client, body), 400, "bad_input")
 

@@ -87,6 +87,8 @@ def test_predictions_are_shown_by_all_tags_that_do_not_skip() -> None:
         (f'<View>{IMAGE}<RectangleLabels toName="image"><Label value="a"/></RectangleLabels></View>', "lacks"),
         (f'<View>{IMAGE}<RectangleLabels name="l" toName="image"><Label/></RectangleLabels></View>', "lacks"),
         (f'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><View>{IMAGE}{RECTANGLES}&b;</View>', "not XML"),
+        (f"<View>{IMAGE}{RECTANGLES}{' ' * 2**20}</View>", "characters"),
+        (f'<View>{IMAGE}<RectangleLabels name="l" toName="image">{RECTANGLES}</RectangleLabels></View>', "holds another"),
         (f'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><View>&a;{RECTANGLES}</View>', "not XML"),
     ],
 )
