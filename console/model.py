@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +16,14 @@ from labelwheel.errors import InputError
 from labelwheel.settings import get_settings
 
 if TYPE_CHECKING:
+    from labelwheel.database.tables import ModelVersion
     from labelwheel.vision.class_match import Matching
+    from labelwheel.vision.label_config import Slot
     from retrain.adopt import Adopted, Adoption
 
 app = typer.Typer(help="Bring your weights, list versions, deploy one.", no_args_is_help=True)
 
+Alias = Annotated[str, typer.Option(help='Let it serve under this alias: tags name it as `model="NAME@ALIAS"`. Without it: champion.')]
 Renames = Annotated[
     list[str] | None, typer.Option("--map", metavar="CLASS=LABEL", help="What a class is here; without LABEL it is ignored. Repeat it.")
 ]
@@ -38,9 +42,13 @@ def group() -> None:
 
 @app.command("import")
 def import_model(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Ultralytics detection weights (.pt), or an ONNX export of them.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Ultralytics weights (.pt) of any task, or an ONNX export of them.")],
     renames: Renames = None,
     ignore_others: IgnoreOthers = False,
+    name: Annotated[
+        str, typer.Option(help='Its name in the registry, for tags that name it: `model="NAME"`. Without it: a champion.')
+    ] = "",
+    alias: Alias = "",
     trust: Annotated[bool, typer.Option("--trust", help="Load a .pt without asking: you know where it is from.")] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Let it serve now. Without a model it does so anyway.")] = False,
     note: Annotated[str, typer.Option(help="Why it is deployed; kept with the decision.")] = "",
@@ -51,26 +59,28 @@ def import_model(
     Its classes are matched with the labels by name. A .pt is exported to ONNX, and refused unless ONNX answers as torch does.
 
     Example: labelwheel model import best.pt --map scratch_v2=scratch --map dust= --deploy
+
+    Example: labelwheel model import grader-cls.pt --name grade
     """
     from labelwheel.database import get_database
     from labelwheel.vision.class_match import parse_renames
     from retrain.adopt import Adoption, Offer
 
     project = with_project(lambda _session, project, _settings: project)
-    offer = Offer(path, parse_renames(renames or []), ignore_others)
+    offer = Offer(path, parse_renames(renames or []), ignore_others, _checked(name, 64))
     adoption = Adoption(get_database(), get_settings(), project, offer)
     adopted = adoption.known()
     if adopted is None:
         if offer.is_code and not trust:
             _ask(path)
         adopted = _run(adoption, as_json)
-    serves = _deploy(adopted, deploy, note or f"Imported from {path.name}.")
+    serves = _deploy(adopted, deploy, note or f"Imported from {path.name}.", _slot(adopted.version, alias))
     _tell(adopted, serves, as_json)
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Show every version, newest first: role, mAP50 on the holdout, origin, and when it was deployed last.
+    """Show every version, newest first: where it serves, task, mAP50 on the holdout, origin, and when it was deployed last.
 
     Example: labelwheel model list
     """
@@ -84,10 +94,13 @@ def list_models(as_json: AsJson = False) -> None:
 def deploy_model(
     version: Annotated[str, typer.Argument(help="A version as `labelwheel model list` names it, or its number.")],
     note: Annotated[str, typer.Option(help="Why; kept with the decision.")],
+    alias: Alias = "",
 ) -> None:
-    """Let a version serve, an earlier one too. Every server follows within seconds, and open tasks get its boxes.
+    """Let a version serve, an earlier one too. Every server follows within seconds, and open tasks get what it finds.
 
     Example: labelwheel model deploy 3 --note "Version 4 misses scratches on line 2."
+
+    Example: labelwheel model deploy grade@2 --alias candidate --note "On trial at line 2."
     """
     from labelwheel.database import get_database
     from retrain.catalogue import find
@@ -95,8 +108,8 @@ def deploy_model(
 
     if not note.strip():
         raise InputError("The note is empty.", "Say why this version shall serve: whoever comes next wants to know.")
-    chosen = with_project(lambda session, project, _: find(session, project.id, version))
-    row, fresh = deploy_by_hand(get_database(), get_settings(), chosen.id, note.strip())
+    chosen = with_project(lambda session, project, _: find(session, project.id, version, get_settings().model_name))
+    row, fresh = deploy_by_hand(get_database(), get_settings(), chosen.id, note.strip(), _slot(chosen, alias))
     screen.print(f"[green]✓[/] {chosen.title} {'serves now' if fresh else 'serves already'}, as {row.served_as}.", highlight=False)
 
 
@@ -123,16 +136,31 @@ def _run(adoption: Adoption, as_json: bool) -> Adopted:
         return adoption.run(tell)
 
 
-def _deploy(adopted: Adopted, wanted: bool, note: str) -> str | None:
-    """`served_as` of what serves after it, if that is this version."""
+def _deploy(adopted: Adopted, wanted: bool, note: str, slot: Slot) -> str | None:
+    """`served_as` of what serves in the slot after it, if that is this version."""
     from labelwheel.database import get_database
     from labelwheel.serving import newest_deployment
     from retrain.deploy import deploy_by_hand
 
-    present = with_project(lambda session, project, _: newest_deployment(session, project.id))
+    present = with_project(lambda session, project, _: newest_deployment(session, project.id, slot))
     if wanted or present is None:
-        present, _ = deploy_by_hand(get_database(), get_settings(), adopted.version.id, note)
+        present, _ = deploy_by_hand(get_database(), get_settings(), adopted.version.id, note, slot)
     return present.served_as if present and present.model_version_id == adopted.version.id else None
+
+
+def _slot(version: ModelVersion, alias: str) -> Slot:
+    """Where a version is to serve: the wheel's own model as the champion, unless it is to have another alias."""
+    from labelwheel.vision.label_config import CHAMPION, Slot
+
+    ours = version.name == get_settings().model_name and not alias
+    return CHAMPION if ours else Slot(version.name, _checked(alias, 20) or CHAMPION.alias)
+
+
+def _checked(name: str, longest: int) -> str:
+    """What a label config can name."""
+    if name and not re.fullmatch(rf"[\w-]{{1,{longest}}}", name, re.ASCII):
+        raise InputError(f"{name!r} is no name of a model or alias.", f"Use letters, digits, - and _, at most {longest}.")
+    return name
 
 
 def _tell(adopted: Adopted, serves: str | None, as_json: bool) -> None:
@@ -142,11 +170,7 @@ def _tell(adopted: Adopted, serves: str | None, as_json: bool) -> None:
         typer.echo(json.dumps(told, indent=2))
         return
     screen.print(f"[green]✓[/] {'It is' if adopted.fresh else 'Known already: it is'} {title}.", highlight=False)
-    how = (
-        f"It serves, as {serves}."
-        if serves
-        else f"It does not serve. Let it: `labelwheel model deploy {adopted.version.version} --note …`."
-    )
+    how = f"It serves, as {serves}." if serves else f"It does not serve. Let it: `labelwheel model deploy {title} --note …`."
     screen.print(f"  {how}", highlight=False)
     if not adopted.version.weights_uri:
         screen.print("  It has no weights to train on: the next training starts anew, from all labels.")

@@ -20,11 +20,12 @@ from labelwheel.errors import InputError, ModelError
 from labelwheel.project import current_class_map
 from labelwheel.registry import Registry
 from labelwheel.settings import Settings
-from labelwheel.vision.class_match import Matching, drawable, match_classes
+from labelwheel.vision.class_match import Matching, match_classes, vocabularies
 from labelwheel.vision.detector import Detector
-from labelwheel.vision.label_config import parse
+from labelwheel.vision.label_config import Slot, parse
+from labelwheel.vision.model_info import ModelInfo
 from retrain import launch, untrusted
-from retrain.agreement import LEAST_IOU, MOST_DIFFERENCE, Agreement
+from retrain.agreement import LEAST_IOU, MOST_ASIDE, MOST_DIFFERENCE, Agreement
 from retrain.relabel import relabel
 from retrain.samples import painted, stored
 from retrain.untrusted import SOURCE, WEIGHTS, Request
@@ -35,11 +36,12 @@ KINDS = (".pt", ".onnx")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file that somebody brings, and what they say of its classes."""
+    """A file that somebody brings, what they say of its classes, and the name of the slot that it is for (empty: the champion's)."""
 
     path: Path
     renames: Mapping[str, str]
     ignore_others: bool = False
+    name: str = ""
 
     @property
     def is_code(self) -> bool:
@@ -67,9 +69,10 @@ class Adoption:
             )
         with database.read() as session:
             self._class_map = current_class_map(session, project.id)
-        self._labels = drawable(parse(project.label_config), self._class_map.labels)
+        self._ours = vocabularies(parse(project.label_config), Slot(offer.name), self._class_map.labels)
         self.sha256 = _digest(offer.path)
-        content = [project.salt, self.sha256, sorted(offer.renames.items()), offer.ignore_others, self._labels]
+        labels = sorted((task, ours.labels) for task, ours in self._ours.items())
+        content = [project.salt, self.sha256, sorted(offer.renames.items()), offer.ignore_others, offer.name, labels]
         self._key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def known(self) -> Adopted | None:
@@ -101,9 +104,10 @@ class Adoption:
         scratch.mkdir()
         try:
             matching, agreement = self._convert(scratch, tell)
+            info = Detector(scratch / "model.onnx", threads=self._settings.detector_threads).info
             shutil.rmtree(self._folder, ignore_errors=True)  # of an import that died before it was recorded
             self._keep(scratch)
-            return self._record(matching, agreement)
+            return self._record(info, matching, agreement)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -112,12 +116,11 @@ class Adoption:
         if self._offer.is_code:
             source, agreement = self._unpacked(scratch, tell)
         info = Detector(source, threads=self._settings.detector_threads).info
-        matching = self._match(info.labels)
+        matching = self._match(info.labels, info.task)
         if not self._offer.is_code:
             tell(matching)
         matching.demand()
         relabel(source, scratch / "model.onnx", matching.groups, info)
-        Detector(scratch / "model.onnx", threads=self._settings.detector_threads)
         return matching, agreement
 
     def _copied(self, scratch: Path) -> Path:
@@ -130,25 +133,25 @@ class Adoption:
 
     def _unpacked(self, scratch: Path, tell: Callable[[Matching], object]) -> tuple[Path, Agreement]:
         found = untrusted.unpack(scratch, self._request(scratch))
-        matching = self._match(found.names)
+        matching = self._match(found.names, found.task)
         tell(matching)
         matching.demand()
         agreement = found.agreement
         if agreement is None or not agreement.good:
             raise ModelError(
                 f"The exported ONNX file does not answer as the weights do: {agreement}; "
-                f"at least {LEAST_IOU} and at most {MOST_DIFFERENCE:g} are asked for.",
+                f"at least {LEAST_IOU}, at most {MOST_DIFFERENCE:g} and at most {MOST_ASIDE:g} are asked for.",
                 "Export it yourself (`yolo export format=onnx`), try that file, and report the weights.",
             )
         return Path(found.onnx), agreement
 
-    def _match(self, names: Any) -> Matching:
-        return match_classes(names, self._labels, self._offer.renames, ignore_others=self._offer.ignore_others)
+    def _match(self, names: Any, task: str) -> Matching:
+        return match_classes(names, self._ours[task], self._offer.renames, ignore_others=self._offer.ignore_others)
 
     def _request(self, scratch: Path) -> Request:
         paths = stored(self._database, self._settings, self._project.id) or painted(scratch)
         return Request(
-            labels=list(self._labels),
+            vocabularies=self._ours,
             renames=dict(self._offer.renames),
             ignore_others=self._offer.ignore_others,
             samples=[str(path) for path in paths],
@@ -165,19 +168,26 @@ class Adoption:
                 (scratch / name).replace(draft / name)
         draft.replace(self._folder)
 
-    def _record(self, matching: Matching, agreement: Agreement | None) -> Adopted:
+    @property
+    def _name(self) -> str:
+        """In the registry."""
+        return self._offer.name or self._settings.model_name
+
+    def _record(self, info: ModelInfo, matching: Matching, agreement: Agreement | None) -> Adopted:
         mlflow_run, number = self._register(matching)
         onnx = self._folder / "model.onnx"
         has_weights = (self._folder / WEIGHTS).is_file()
         version = ModelVersion(
             project_id=self._project.id,
-            name=self._settings.model_name,
+            name=self._name,
             version=number,
             onnx_uri=self._onnx_uri,
             onnx_sha256=_digest(onnx),
             weights_uri=f"models/{self._folder.name}/{WEIGHTS}" if has_weights else "",
             class_map_id=self._class_map.id,
             mlflow_run_id=mlflow_run,
+            task=info.task,
+            labels=list(info.labels),
         )
         with self._database.write() as session:
             session.add(version)
@@ -204,7 +214,7 @@ class Adoption:
         tags = {"labelwheel.cause": KIND, "labelwheel.origin": name, "labelwheel.source_sha256": self.sha256}
         registry.note(run_id, {}, {**tags, "labelwheel.classes": json.dumps(matching.renamed)})
         source = registry.attach(run_id, self._folder, "weights")
-        number = registry.register(run_id, self._settings.model_name, source, tags)
+        number = registry.register(run_id, self._name, source, tags)
         registry.end(run_id)
         return run_id, number
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import Deployment, ModelVersion, TrainingRun
 from labelwheel.errors import InputError, NotFoundError
-from labelwheel.serving import newest_deployment
+from labelwheel.serving import DEFAULT_TAG
 from retrain.adopt import imported
 
 HOLDOUT = "holdout"
@@ -18,13 +18,14 @@ HOLDOUT = "holdout"
 
 def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
     """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout; scores of other holdouts do not compare."""
-    present = newest_deployment(session, project_id)
+    roles = _roles(session, project_id)
     origins, scores, deployed = imported(session, project_id), _scores(session, project_id), _deployed(session, project_id)
     rows = session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id).order_by(ModelVersion.id.desc()))
     return [
         {
             "version": row.title,
-            "role": "champion" if present and present.model_version_id == row.id else "",
+            "role": ", ".join(roles.get(row.id, [])),
+            "task": row.task,
             "map50": scores.get(row.id, {}).get("map50"),
             "images": scores.get(row.id, {}).get("images"),
             "origin": f"import of {origins[row.id]['origin']}" if row.id in origins else f"training {row.training_run_id}",
@@ -35,15 +36,24 @@ def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def find(session: Session, project_id: int, name: str) -> ModelVersion:
-    """The version that a person names: `3`, or `labelwheel@3`. Raises InputError or NotFoundError."""
+def find(session: Session, project_id: int, name: str, ours: str) -> ModelVersion:
+    """The version that a person names: `grade@3`, or `3` of the model called `ours`. Raises InputError or NotFoundError."""
     model, _, number = name.rpartition("@")
     if not number.isdecimal():
         raise InputError(f"{name!r} is no version.", "Name it as `labelwheel model list` does, or by its number alone.")
-    query = select(ModelVersion).where(ModelVersion.project_id == project_id, ModelVersion.version == int(number))
-    found = session.scalar((query.where(ModelVersion.name == model) if model else query).order_by(ModelVersion.id.desc()).limit(1))
+    query = select(ModelVersion).where(ModelVersion.project_id == project_id, ModelVersion.name == (model or ours))
+    found = session.scalar(query.where(ModelVersion.version == int(number)))
     if found is None:
         raise NotFoundError(f"There is no model version {name}.", "See `labelwheel model list`.")
+    return found
+
+
+def _roles(session: Session, project_id: int) -> dict[int, list[str]]:
+    """Model version id → where it serves: `champion`, or a model's name and alias as tags name it."""
+    newest = select(func.max(Deployment.id)).where(Deployment.project_id == project_id).group_by(Deployment.tag, Deployment.role)
+    found: dict[int, list[str]] = {}
+    for row in session.scalars(select(Deployment).where(Deployment.id.in_(newest)).order_by(Deployment.id)):
+        found.setdefault(row.model_version_id, []).append(row.role if row.tag == DEFAULT_TAG else f"{row.tag}@{row.role}")
     return found
 
 

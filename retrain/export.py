@@ -10,16 +10,17 @@ from labelwheel.vision.detector import Detector
 from labelwheel.vision.network import EMBEDDING
 
 
-def export_onnx(weights: Path) -> Path:
+def export_onnx(weights: Path, task: str = "detect") -> Path:
     """Export weights beside themselves and prove that the detector can serve the file. Needs torch.
 
     The input may be any rectangle: one image in 4:3 then costs three quarters of its square, as with ultralytics' own `predict`.
+    A classifier looks at a square part of the image.
     """
     from ultralytics import YOLO
 
-    model = YOLO(weights, task="detect")
+    model = YOLO(weights, task=task)
     size, backbone = model.overrides.get("imgsz", 640), len(model.model.yaml["backbone"])
-    path = Path(model.export(format="onnx", imgsz=size, simplify=False, dynamic=True, device="cpu"))
+    path = Path(model.export(format="onnx", imgsz=size, simplify=False, dynamic=task != "classify", device="cpu"))
     add_embedding(path, backbone - 1)
     Detector(path)
     return path

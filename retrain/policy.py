@@ -17,6 +17,7 @@ from labelwheel.settings import Settings
 from retrain import labels
 
 KIND = "policy"
+TRAINED_TASK = "detect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class PolicyState:
     """What the policy sees. `new_labels` are training labels that no weights have seen; what a dataset brought counts nowhere here,
     unless it was asked to.
 
-    `failed_run` is the last run if it failed and no label came since; `last_ended` is when any run ended last.
+    `task` is the champion's. `failed_run` is the last run if it failed and no label came since; `last_ended` is when any run ended last.
     """
 
     champion: str | None
@@ -48,6 +49,7 @@ class PolicyState:
     finished_runs: int
     last_ended: datetime | None
     failed_run: int | None
+    task: str = TRAINED_TASK
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "last_ended": self.last_ended.isoformat() if self.last_ended else None}
@@ -80,7 +82,7 @@ def decide(state: PolicyState, rules: PolicyRules, now: datetime) -> Verdict:
     """Fire when nothing runs, labels suffice, the last run is long enough ago and the cause is a new one."""
     cold = state.champion is None and state.finished_runs == 0
     enough = _first_labels(state, rules) if cold else _new_labels(state, rules)
-    reasons = (_idle(state), enough, _rested(state, rules, now), _changed(state))
+    reasons = (_idle(state), enough, _rested(state, rules, now), _changed(state), *_trainable(state))
     fire = all(reason.met for reason in reasons)
     cause = "cold_start" if state.champion is None else "new_labels"
     return Verdict(fire, cause if fire else None, reasons)
@@ -103,6 +105,7 @@ def observe(session: Session, project: Project, settings: Settings) -> PolicySta
         finished_runs=sum(run.status in labels.FINISHED for run in runs),
         last_ended=max((run.finished_at for run in runs if run.finished_at), default=None),
         failed_run=_failed_for_the_same(runs, max(standing.values(), default=0)),
+        task=deployment.model_version.task if deployment else TRAINED_TASK,
     )
 
 
@@ -167,6 +170,16 @@ def _changed(state: PolicyState) -> Reason:
     if state.failed_run is None:
         return Reason("changed", "No failure stands in the way.", True)
     return Reason("changed", f"Training {state.failed_run} failed on these same labels: add labels, or start one by hand.", False)
+
+
+def _trainable(state: PolicyState) -> list[Reason]:
+    """Only said where it stands in the way."""
+    return [] if state.task == TRAINED_TASK else [Reason("task", why_not(state.task), False)]
+
+
+def why_not(task: str) -> str:
+    """Why a champion of this task is not retrained."""
+    return f"The champion's task is {task}: it pre-annotates, and the wheel trains on rectangles alone."
 
 
 def _runs(session: Session, project_id: int) -> list[TrainingRun]:

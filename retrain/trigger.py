@@ -9,8 +9,10 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Label, TrainingRun, utcnow
 from labelwheel.errors import ConflictError
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain import labels
+from retrain.policy import TRAINED_TASK, why_not
 
 
 def trigger(database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None) -> TrainingRun:
@@ -30,8 +32,12 @@ def trigger(database: Database, settings: Settings, project_id: int, cause: str,
 
 
 def by_hand(database: Database, settings: Settings, project_id: int) -> TrainingRun:
-    """Queue a run for a person, whatever the policy says. ConflictError (409) also while there is nothing to train on."""
+    """Queue a run for a person, whatever the policy says. ConflictError (409) also while there is nothing to train on, or no use in it."""
     with database.read() as session:
+        champion = newest_deployment(session, project_id)
+        if champion is not None and champion.model_version.task != TRAINED_TASK:
+            cure = "Deploy a detection model as the champion, and this one for a tag of its own: see docs/how-to.md."
+            raise ConflictError(why_not(champion.model_version.task), cure)
         splits = labels.splits(session, project_id)
         if not any(splits.get(image_id) == "train" for image_id in labels.approved(session, project_id)):
             message = "There is no approved label to train on."

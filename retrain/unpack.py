@@ -19,13 +19,13 @@ from labelwheel.vision import image
 from labelwheel.vision.class_match import Matching, match_classes
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.letterbox import prepare
+from labelwheel.vision.model_info import TASKS
 from retrain.agreement import Agreement, compare, together
 from retrain.export import export_onnx
 from retrain.train import prepare as prepare_torch
 from retrain.untrusted import REQUEST, RESULT, SOURCE, WEIGHTS, Request, Unpacked, read_request, write
 
-TASKS = ("detect",)
-HEADS = ("Detect", "v10Detect")
+HEADS = ("Detect", "v10Detect", "OBB", "OBB26", "Segment", "Segment26", "Pose", "Pose26", "Classify")
 
 
 def main(folder: Path) -> None:
@@ -44,46 +44,54 @@ def _unpack(folder: Path, request: Request) -> Unpacked:
     if refusal:
         return Unpacked(refusal=refusal)
     names = [str(yolo.names[class_id]) for class_id in sorted(yolo.names)]
-    matching = match_classes(names, request.labels, request.renames, ignore_others=request.ignore_others)
+    matching = match_classes(names, request.vocabularies[yolo.task], request.renames, ignore_others=request.ignore_others)
     if matching.unknown or not matching.groups:
-        return Unpacked(names=names)
-    onnx = export_onnx(folder / SOURCE)
+        return Unpacked(task=yolo.task, names=names)
+    onnx = export_onnx(folder / SOURCE, yolo.task)
     agreement = _agreement(yolo.model, Detector(onnx, threads=request.threads), [Path(path) for path in request.samples])
-    _save(yolo.model, matching, folder / WEIGHTS)
-    return Unpacked(names=names, onnx=str(onnx), agreement=agreement)
+    _save(yolo, matching, folder / WEIGHTS)
+    return Unpacked(task=yolo.task, names=names, onnx=str(onnx), agreement=agreement)
 
 
 def _refusal(yolo: Any) -> str:
     """Why these weights cannot be served; empty if they can."""
     if yolo.task not in TASKS:
-        return f"The weights' task is {yolo.task!r}; served for now: {', '.join(TASKS)}."
+        return f"The weights' task is {yolo.task!r}; served are {', '.join(TASKS)}."
     head = type(yolo.model.model[-1]).__name__
-    return "" if head in HEADS else f"The network ends in {head!r}; served for now: YOLO detectors with fixed classes."
+    return "" if head in HEADS else f"The network ends in {head!r}; served are YOLO models with fixed classes."
 
 
 def _agreement(network: Any, detector: Detector, samples: Sequence[Path]) -> Agreement:
     import torch
 
+    if hasattr(network, "end2end"):
+        network.end2end = detector.info.end_to_end  # of two heads the exporter chose one
     found = []
     for sample in samples:
         data = sample.read_bytes()
         tensor, _ = prepare(image.decode(data, max_bytes=len(data), max_pixels=2**31), detector.info)
         with torch.no_grad():
             answer = network.float().eval()(torch.from_numpy(np.ascontiguousarray(tensor)))
-        by_torch = (answer[0] if isinstance(answer, (tuple, list)) else answer)[0].numpy()
-        found.append(compare(by_torch, detector.raw(tensor), end_to_end=detector.info.end_to_end))
+        found.append(compare(_first(answer)[0].numpy(), detector.raw(tensor), detector.info))
     return together(found)
 
 
-def _save(network: Any, matching: Matching, path: Path) -> None:
+def _first(answer: Any) -> Any:
+    """The prediction: networks wrap it in tuples with what training or masks need."""
+    while isinstance(answer, (tuple, list)):
+        answer = answer[0]
+    return answer
+
+
+def _save(yolo: Any, matching: Matching, path: Path) -> None:
     """The weights alone, without what a training left in the file, naming each class by our label."""
     import torch
 
-    model = deepcopy(network).half()
+    model = deepcopy(yolo.model).half()
     labels = {class_id: match.label or f"ignored: {match.name}" for class_id, match in enumerate(matching.matches)}
     model.names = labels
     size = model.args.get("imgsz", 640) if isinstance(model.args, dict) else 640
-    torch.save({"epoch": -1, "model": model, "train_args": {"imgsz": size, "task": "detect"}}, path)
+    torch.save({"epoch": -1, "model": model, "train_args": {"imgsz": size, "task": yolo.task}}, path)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwheel.errors import ModelError
+from labelwheel.vision.class_match import Vocabulary
 from retrain import launch
 from retrain.agreement import Agreement
 
@@ -27,9 +28,9 @@ LAST_WORDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the child shall do: match these labels, and compare torch with ONNX on these image files."""
+    """What the child shall do: match the classes with our labels for the task, and compare torch with ONNX on these image files."""
 
-    labels: list[str]
+    vocabularies: dict[str, Vocabulary]
     renames: dict[str, str]
     ignore_others: bool
     samples: list[str]
@@ -39,9 +40,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What the child found: why it refuses, else the class names by id, and the ONNX file if these were accepted."""
+    """What the child found: why it refuses, else task and class names by id, and the ONNX file if these were accepted."""
 
     refusal: str = ""
+    task: str = ""
     names: list[str] = field(default_factory=list)
     onnx: str = ""
     agreement: Agreement | None = None
@@ -81,7 +83,9 @@ def write(path: Path, value: Request | Unpacked) -> None:
 
 
 def read_request(path: Path) -> Request:
-    return Request(**json.loads(path.read_text()))
+    data = json.loads(path.read_text())
+    ours = {task: Vocabulary(tuple(found["labels"]), found["closed"]) for task, found in data["vocabularies"].items()}
+    return Request(**{**data, "vocabularies": ours})
 
 
 def _await(child: subprocess.Popen[bytes]) -> None:

@@ -80,11 +80,11 @@ def import_dataset(
 
 def _matching(found: Found, renames: list[str], ignore_others: bool, as_json: bool) -> Matching:
     from labelwheel.project import current_class_map
-    from labelwheel.vision.class_match import drawable, match_classes, parse_renames
+    from labelwheel.vision.class_match import Vocabulary, drawable, match_classes, parse_renames
     from labelwheel.vision.label_config import parse
 
     known = with_project(lambda session, project, _: drawable(parse(project.label_config), current_class_map(session, project.id).labels))
-    matching = match_classes(found.names, known, parse_renames(renames), ignore_others=ignore_others)
+    matching = match_classes(found.names, Vocabulary(known), parse_renames(renames), ignore_others=ignore_others)
     if not as_json:
         show(matching.rows(), False, title="Its classes and our labels")
     if found.names:  # a set of images on which nothing is has none

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelwheel.errors import InputError
-from labelwheel.vision.label_config import ControlTag
+from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, trained_labels
+from labelwheel.vision.model_info import TASKS
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One foreign class: its name, our label for it (None: none), and how that came: same, case, renamed, ignored or unknown."""
+    """One foreign class: its name, our label for it (None: none), and how that came: same, case, renamed, kept, ignored or unknown."""
 
     name: str
     label: str | None
@@ -69,16 +70,26 @@ class Matching:
         return f"{match.how}, other place" if moved else match.how
 
 
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Our labels for the classes of a model. Where it is `closed`, a class must be one of them; else it may keep its own name."""
+
+    labels: tuple[str, ...]
+    closed: bool = True
+
+
 def match_classes(
-    names: Sequence[str], labels: Sequence[str], renames: Mapping[str, str] | None = None, *, ignore_others: bool = False
+    names: Sequence[str], ours: Vocabulary, renames: Mapping[str, str] | None = None, *, ignore_others: bool = False
 ) -> Matching:
     """Match by `renames` (an empty label ignores the class), else by name, else by name in another case.
 
     Raises InputError for a rename from a class or to a label that does not exist.
     """
     wanted = renames or {}
-    _check(wanted, names, labels)
-    return Matching(tuple(_match(name, labels, wanted, ignore_others) for name in names), tuple(labels))
+    _check(wanted, names, ours)
+    matches = tuple(_match(name, ours, wanted, ignore_others) for name in names)
+    kept = (match.label for match in matches if match.label is not None)
+    return Matching(matches, tuple(dict.fromkeys([*ours.labels, *kept])))
 
 
 def parse_renames(given: Iterable[str]) -> dict[str, str]:
@@ -92,30 +103,50 @@ def parse_renames(given: Iterable[str]) -> dict[str, str]:
     return {old: new for _, old, _, new in pairs}
 
 
+def vocabularies(tags: Sequence[ControlTag], slot: Slot, trained: Sequence[str]) -> dict[str, Vocabulary]:
+    """Our labels for a model of each task that is to fill a slot: those of the tags that can show it, and what these stand for.
+
+    `trained` are the class map's labels. The champion's boxes are what is trained and judged, so its classes must be among them.
+    """
+    found = {task: Vocabulary(_names(tags, slot, task), closed=False) for task in TASKS}
+    if slot == CHAMPION:
+        found["detect"] = Vocabulary(drawable(tags, trained))
+    return found
+
+
 def drawable(tags: Sequence[ControlTag], known: Sequence[str]) -> tuple[str, ...]:
     """Labels of the class map that a person can draw today, in the order of the class map."""
-    return tuple(label for label in known if any(label in tag.labels for tag in tags))
+    return tuple(label for label in known if label in trained_labels(tags))
 
 
-def _match(name: str, labels: Sequence[str], renames: Mapping[str, str], ignore_others: bool) -> Match:
+def _names(tags: Sequence[ControlTag], slot: Slot, task: str) -> tuple[str, ...]:
+    """A key point's label names a point, so only what it stands for names a class."""
+    showing = [tag for tag in tags if tag.slot == slot and task in SHOWS[tag.kind]]
+    labels = [label for tag in showing if tag.kind != KEYPOINTS for label in tag.labels]
+    return tuple(dict.fromkeys([*labels, *(name for tag in showing for rule in tag.rules for name in rule.predicted)]))
+
+
+def _match(name: str, ours: Vocabulary, renames: Mapping[str, str], ignore_others: bool) -> Match:
     if name in renames:
         return Match(name, renames[name] or None, "renamed" if renames[name] else "ignored")
-    if name in labels:
+    if name in ours.labels:
         return Match(name, name, "same")
-    alike = [label for label in labels if label.casefold().strip() == name.casefold().strip()]
+    alike = [label for label in ours.labels if label.casefold().strip() == name.casefold().strip()]
     if len(alike) == 1:
         return Match(name, alike[0], "case")
-    return Match(name, None, "ignored" if ignore_others else "unknown")
+    if ignore_others:
+        return Match(name, None, "ignored")
+    return Match(name, None, "unknown") if ours.closed else Match(name, name, "kept")
 
 
-def _check(renames: Mapping[str, str], names: Sequence[str], labels: Sequence[str]) -> None:
+def _check(renames: Mapping[str, str], names: Sequence[str], ours: Vocabulary) -> None:
     strangers = [old for old in renames if old not in names]
     if strangers:
         raise InputError(f"--map names {_listed(strangers)}, which is no class there; it has {_listed(names)}.", "Mind case and blanks.")
-    absent = [new for new in renames.values() if new and new not in labels]
+    absent = [new for new in renames.values() if new and new not in ours.labels] if ours.closed else []
     if absent:
         raise InputError(
-            f"--map leads to {_listed(absent)}, which is no label; the labels are {_listed(labels)}.",
+            f"--map leads to {_listed(absent)}, which is no label; the labels are {_listed(ours.labels)}.",
             "Add the label in Label Studio, then `labelwheel connect`.",
         )
 

@@ -27,6 +27,7 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision
 from retrain.launch import launch
 from retrain.spec import Spec
+from retrain.torchvision import ensure_torchvision
 from tests.fixtures.label_studio import LABEL_CONFIG, free_port
 from tests.fixtures.line import BASIC_PASSWORD, LABELS, line_settings
 
@@ -68,6 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Tra
 
 def _for_large_images(weights: Path) -> Trained:
     """Learning from quarters of the images is four times as fast; it is the export that says how large they are when it serves."""
+    ensure_torchvision()
     import torch
     from ultralytics import YOLO
 

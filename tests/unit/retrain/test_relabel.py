@@ -66,6 +66,25 @@ def test_an_end_to_end_model_is_looked_up(tmp_path: Path) -> None:
     assert seen(detector) == [("thing", 0.9, 8), ("thing", 0.5, 0)]
 
 
+def test_what_a_task_adds_stays_behind_the_classes(tmp_path: Path) -> None:
+    angles = np.array([[0.1, 0.2]], np.float32)
+    detector = relabelled(tmp_path, {"dog": [2], "thing": [0, 1]}, np.concatenate([ANCHORS, angles]), task="obb")
+    answer = detector.raw(np.zeros((1, 3, 64, 64), np.float32))
+    np.testing.assert_array_equal(answer, np.concatenate([ANCHORS[[0, 1, 2, 3, 6]], ANCHORS[4:6].max(0, keepdims=True), angles]))
+
+
+def test_what_a_task_adds_stays_in_its_row_of_a_table(tmp_path: Path) -> None:
+    rows = np.array([[16, 16, 16, 16, 0.9, 2, 0.5], [40, 40, 16, 16, 0.8, 1, 0.7]], np.float32)
+    answer = relabelled(tmp_path, {"dog": [2]}, rows, task="obb", end2end="True").raw(np.zeros((1, 3, 64, 64), np.float32))
+    np.testing.assert_array_equal(answer[0], [16, 16, 16, 16, np.float32(0.9), 0, 0.5])
+    assert (answer[1, 4], answer[1, 6]) == (0, np.float32(0.7))
+
+
+def test_shares_of_classes_that_became_one_add_up(tmp_path: Path) -> None:
+    detector = relabelled(tmp_path, {"bad": [0, 2], "good": [1]}, np.array([0.2, 0.5, 0.3], np.float32), task="classify")
+    assert [(one.label, round(one.confidence, 5)) for one in detector.detect(BLANK).detections] == [("bad", 0.5), ("good", 0.5)]
+
+
 @given(st.permutations([0, 1, 2]), st.integers(1, 3))
 def test_any_choice_and_order_of_classes_keeps_their_confidences(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], count: int
