@@ -22,7 +22,7 @@ from labelwheel.registry import Registry
 from labelwheel.settings import Settings
 from labelwheel.vision.class_match import Matching, match_classes, vocabularies
 from labelwheel.vision.detector import Detector
-from labelwheel.vision.label_config import Slot, parse
+from labelwheel.vision.label_config import parse
 from labelwheel.vision.model_info import ModelInfo
 from retrain import launch, untrusted
 from retrain.agreement import LEAST_IOU, MOST_ASIDE, MOST_DIFFERENCE, Agreement
@@ -36,7 +36,7 @@ KINDS = (".pt", ".onnx")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file that somebody brings, what they say of its classes, and the name of the slot that it is for (empty: the champion's)."""
+    """A file that somebody brings, what they say of its classes, and the name by which tags call it (empty: it is to be a champion)."""
 
     path: Path
     renames: Mapping[str, str]
@@ -69,7 +69,7 @@ class Adoption:
             )
         with database.read() as session:
             self._class_map = current_class_map(session, project.id)
-        self._ours = vocabularies(parse(project.label_config), Slot(offer.name), self._class_map.labels)
+        self._ours = vocabularies(parse(project.label_config), offer.name, self._class_map.labels)
         self.sha256 = _digest(offer.path)
         labels = sorted((task, ours.labels) for task, ours in self._ours.items())
         content = [project.salt, self.sha256, sorted(offer.renames.items()), offer.ignore_others, offer.name, labels]

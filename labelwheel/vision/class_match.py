@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelwheel.errors import InputError
-from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, trained_labels
+from labelwheel.vision.label_config import KEYPOINTS, SHOWS, ControlTag, trained_labels
 from labelwheel.vision.model_info import TASKS
 
 
@@ -103,13 +103,13 @@ def parse_renames(given: Iterable[str]) -> dict[str, str]:
     return {old: new for _, old, _, new in pairs}
 
 
-def vocabularies(tags: Sequence[ControlTag], slot: Slot, trained: Sequence[str]) -> dict[str, Vocabulary]:
-    """Our labels for a model of each task that is to fill a slot: those of the tags that can show it, and what these stand for.
+def vocabularies(tags: Sequence[ControlTag], name: str, trained: Sequence[str]) -> dict[str, Vocabulary]:
+    """Our labels for a model of each task that tags name (empty: the champion): those of the tags that can show it, and what these stand for.
 
     `trained` are the class map's labels. The champion's boxes are what is trained and judged, so its classes must be among them.
     """
-    found = {task: Vocabulary(_names(tags, slot, task), closed=False) for task in TASKS}
-    if slot == CHAMPION:
+    found = {task: Vocabulary(_names(tags, name, task), closed=False) for task in TASKS}
+    if not name:
         found["detect"] = Vocabulary(drawable(tags, trained))
     return found
 
@@ -119,11 +119,11 @@ def drawable(tags: Sequence[ControlTag], known: Sequence[str]) -> tuple[str, ...
     return tuple(label for label in known if label in trained_labels(tags))
 
 
-def _names(tags: Sequence[ControlTag], slot: Slot, task: str) -> tuple[str, ...]:
+def _names(tags: Sequence[ControlTag], name: str, task: str) -> tuple[str, ...]:
     """A key point's label names a point, so only what it stands for names a class."""
-    showing = [tag for tag in tags if tag.slot == slot and task in SHOWS[tag.kind]]
+    showing = [tag for tag in tags if tag.slot.name == name and task in SHOWS[tag.kind]]
     labels = [label for tag in showing if tag.kind != KEYPOINTS for label in tag.labels]
-    return tuple(dict.fromkeys([*labels, *(name for tag in showing for rule in tag.rules for name in rule.predicted)]))
+    return tuple(dict.fromkeys([*labels, *(predicted for tag in showing for rule in tag.rules for predicted in rule.predicted)]))
 
 
 def _match(name: str, ours: Vocabulary, renames: Mapping[str, str], ignore_others: bool) -> Match:

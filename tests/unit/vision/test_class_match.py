@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labelwheel.errors import InputError
 from labelwheel.vision.class_match import Matching, Vocabulary, drawable, match_classes, parse_renames, vocabularies
-from labelwheel.vision.label_config import CHAMPION, ControlTag, Slot, parse
+from labelwheel.vision.label_config import ControlTag, parse
 
 LABELS = ("open", "short", "spur")
 OURS = Vocabulary(LABELS)
@@ -93,7 +93,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 
 def test_a_model_is_matched_with_the_tags_that_can_show_it() -> None:
     tags = parse(CONFIG)
-    champion, pose, grade = (vocabularies(tags, slot, LABELS) for slot in (CHAMPION, Slot("pose"), Slot("grade")))
+    champion, pose, grade = (vocabularies(tags, name, LABELS) for name in ("", "pose", "grade"))
     assert champion["detect"] == Vocabulary(("open", "spur"))
     assert champion["segment"] == Vocabulary(("open", "spur"), closed=False)
     assert pose["pose"] == Vocabulary(("body", "person", "rider", "dog"), closed=False)
