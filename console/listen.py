@@ -75,12 +75,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer what never reached the app."""
         if isinstance(exc, ParseException):
             self.log.info("no HTTP: %s", exc)
-            status, error = 431 if isinstance(exc, LimitRequestHeaders) else 400, InputError(f"This is no HTTP: {exc}.", "Send a request.")
+            status = 431 if isinstance(exc, LimitRequestHeaders) else 400
+            answer = _answer(status, InputError(f"This is no HTTP: {exc}.", "Send a request."))
         else:
             self.log.error("request failed", exc_info=exc)
-            status, error = 500, LabelwheelError("Something went wrong on our side.", "Look into the log.")
+            answer = _answer(500, LabelwheelError("Something went wrong on our side.", "Look into the log."))
         with suppress(OSError):
-            write_nonblock(client, _answer(status, error))
+            write_nonblock(client, answer)
 
 
 def _part(client: socket.socket) -> None:

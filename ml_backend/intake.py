@@ -31,7 +31,7 @@ def webhook() -> tuple[dict[str, Any], int]:
     request.max_content_length = MAX_BODY
     body = request.get_json(silent=True)
     action = body.get("action") if isinstance(body, dict) else None
-    if not isinstance(action, str) or not ACTION.fullmatch(action):
+    if not isinstance(body, dict) or not isinstance(action, str) or not ACTION.fullmatch(action):
         raise InputError("A webhook needs a JSON object with `action`.", "Let Label Studio call it.")
     project = state().project_or_none()
     if project is None or action in IGNORED or not _about(body, project.ls_project_id):

@@ -19,7 +19,9 @@ blueprint = Blueprint("openapi", __name__)
 
 Json = dict[str, Any]
 
-BASIC, BEARER, SECRET = {"basic": []}, {"bearer": []}, {"secret": []}
+BASIC: Json = {"basic": []}
+BEARER: Json = {"bearer": []}
+SECRET: Json = {"secret": []}
 REF = "#/components/schemas/{model}"
 STRING, NUMBER, INTEGER, OBJECT = ({"type": name} for name in ("string", "number", "integer", "object"))
 VERSION = {"type": ["string", "null"], "description": "What serves, such as `labelwheel@3`; null while nothing is deployed."}
