@@ -18,9 +18,9 @@ from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
 from labelwheel.project import current_project
-from labelwheel.serving import load, newest_deployment
+from labelwheel.serving import load, newest_deployment, slots
 from labelwheel.settings import Settings, unknown_variables
-from labelwheel.vision.label_config import parse
+from labelwheel.vision.label_config import Slot, parse
 
 CURE_UP = "Start it with `labelwheel up`; its log is in {logs}."
 HINT_SECONDS = 120
@@ -199,16 +199,29 @@ def _status(url: str) -> int:
 
 def _model(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
     with database.read() as session:
-        deployment = newest_deployment(session, project.id)
-    if deployment is None:
-        message = "No model is deployed: annotators see no pre-annotations yet."
-        cure = "Label the first batch (see `labelwheel conditions`), or bring a model: `labelwheel model import`."
-        yield Fault("no_model", message, cure, broken=False)
-        return
-    try:
-        load(deployment, settings)
-    except LabelwheelError as error:
-        yield Fault("model_broken", error.message, error.cure)
+        rows = {slot: newest_deployment(session, project.id, slot) for slot in slots(project.label_config)}
+    for slot, deployment in rows.items():
+        if deployment is None:
+            yield _absent(slot)
+            continue
+        try:
+            load(deployment, settings)
+        except LabelwheelError as error:
+            yield Fault("model_broken", error.message, error.cure)
+
+
+def _absent(slot: Slot) -> Fault:
+    if slot.name:
+        message = f"The label config names the model {slot}, which is not deployed: its tags show nothing yet."
+        cure = f"Bring it: `labelwheel model import FILE --name {slot.name} --alias {slot.alias}`."
+        return Fault("no_model_for_tag", message, cure, broken=False)
+    message = "No model is deployed: annotators see no pre-annotations yet."
+    return Fault(
+        "no_model",
+        message,
+        "Label the first batch (see `labelwheel conditions`), or bring a model: `labelwheel model import`.",
+        broken=False,
+    )
 
 
 def _work(database: Database, project: Project) -> Iterator[Fault]:

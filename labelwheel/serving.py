@@ -73,12 +73,13 @@ def newest_deployment(session: Session, project_id: int, slot: Slot = CHAMPION) 
 def newest_line_up(session: Session, project_id: int) -> dict[Slot, Deployment]:
     """The rows that say what serves in the slots that the project's label config speaks of; empty while there is no champion."""
     config = session.scalar(select(Project.label_config).where(Project.id == project_id)) or ""
-    rows = {slot: newest_deployment(session, project_id, slot) for slot in _slots(config)}
+    rows = {slot: newest_deployment(session, project_id, slot) for slot in slots(config)}
     return {slot: row for slot, row in rows.items() if row} if rows[CHAMPION] else {}
 
 
 @lru_cache(8)
-def _slots(label_config: str) -> tuple[Slot, ...]:
+def slots(label_config: str) -> tuple[Slot, ...]:
+    """The champion's slot, and those that tags name."""
     try:
         tags = shown_tags(parse(label_config))
     except InputError:  # cameras are answered without one
