@@ -8,10 +8,13 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import requests
 
 from tests.benchmarks.conftest import Bench
 from tests.fixtures import figures
+
+pytestmark = pytest.mark.timeout(3600)
 
 ROUNDS, CLIENTS, EACH = 5, 16, 8
 SWAPS, SWAP_SECONDS = 5, 4.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from labelwheel.vision import image as vision
 from labelwheel.vision.detection import Detection
@@ -19,6 +20,8 @@ from labelwheel.vision.letterbox import prepare
 from ml_backend.ahead import ahead
 from tests.benchmarks.conftest import IMAGES, Bench, Trained
 from tests.fixtures import figures
+
+pytestmark = pytest.mark.timeout(3600)
 
 ROUNDS, BATCH, FLOOR = 5, 64, 0.05
 
