@@ -13,8 +13,9 @@ from console import events
 from console.next_step import Loop, next_step
 from drift.metrics import metrics as drift_metrics
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Capture, Deployment, Label, Project, TrainingRun
-from labelwheel.serving import newest_deployment
+from labelwheel.serving import newest_deployment, newest_line_up
 from labelwheel.settings import Settings
+from labelwheel.vision.label_config import CHAMPION
 from retrain import status as retraining
 from sync import queue
 
@@ -129,14 +130,23 @@ def _model(session: Session, deployment: Deployment) -> dict[str, Any]:
     run = session.get(TrainingRun, version.training_run_id) if version.training_run_id else None
     return {
         "title": version.title,
+        "task": version.task,
         "version": version.version,
         "served_as": deployment.served_as,
         "deployed_at": deployment.created_at.isoformat(),
         "refreshed_at": deployment.refreshed_at.isoformat() if deployment.refreshed_at else None,
         "run": run.id if run else None,
         "new_labels": run.new_labels if run else None,
+        "beside": _beside(session, deployment.project_id),
         **scores(run.metrics if run else {}),
     }
+
+
+def _beside(session: Session, project_id: int) -> list[dict[str, str]]:
+    """The models that tags of the label config name."""
+    line_up = newest_line_up(session, project_id)
+    others = {slot: row.model_version for slot, row in line_up.items() if slot != CHAMPION}
+    return [{"slot": str(slot), "title": version.title, "task": version.task} for slot, version in others.items()]
 
 
 def scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -12,9 +12,10 @@ from sqlalchemy import func, select
 from console.api import drift as drift_api
 from console.web import create_app
 from labelwheel.database import Database
-from labelwheel.database.tables import Project, TrainingRun
+from labelwheel.database.tables import ClassMap, Deployment, ModelVersion, Project, TrainingRun
 from labelwheel.settings import Settings
 from tests.fixtures import wheel
+from tests.integration.console.test_doors import log_in
 
 GETS = [
     "/api/retraining/status", "/api/retraining/conditions", "/api/retraining/history", "/api/labeling-queue", "/api/labeling-queue/stats",
@@ -110,6 +111,24 @@ def test_drift_shows_series_state_and_alert(client: FlaskClient, filled: Project
     assert states == {"line-a": "calm", "line-b": "calm", "line-c": "alert"}
     assert [point["score"] for point in shift["sources"][2]["features"][0]["series"]][-1] == 1.9
     assert [alert["source"] for alert in shift["alerts"]] == ["line-c"]
+
+
+def test_models_that_tags_name_stand_beside_the_champion(client: FlaskClient, filled: Project, database: Database) -> None:
+    assert client.get("/api/overview").json["model"]["beside"] == []
+    with database.write() as session:
+        class_map = session.scalars(select(ClassMap)).first()
+        assert class_map is not None
+        model = ModelVersion(
+            project_id=filled.id, name="grade", version=3, onnx_uri="g.onnx", onnx_sha256="0" * 64, weights_uri="", class_map_id=class_map.id,
+            task="classify", labels=["good"],
+        )  # fmt: skip
+        session.add(Deployment(project_id=filled.id, tag="grade", role="candidate", model_version=model, served_as="grade@3"))
+        choices = '<Choices name="g" toName="image" model="grade@candidate"><Choice value="good"/></Choices>'
+        session.get_one(Project, filled.id).label_config = f'<View><Image name="image" value="$image"/>{choices}</View>'
+    beside = client.get("/api/overview").json["model"]["beside"]
+    assert beside == [{"slot": "grade@candidate", "title": "grade@3", "task": "classify"}]
+    log_in(client)
+    assert "Tags that name grade@candidate show grade@3 (classify)." in client.get("/").text
 
 
 def test_overview_adds_up(client: FlaskClient, filled: Project) -> None:
