@@ -28,11 +28,14 @@ class Lanes:
         """Run `act(alone)` when its turn comes; it is `alone` while nothing else runs or waits."""
         self._come(1)
         future = self._pool.submit(self._run, act)
-        future.add_done_callback(lambda _: self._come(-1))
+        future.add_done_callback(lambda done: self._come(-1) if done.cancelled() else None)
         return future
 
     def _run(self, act: Callable[[bool], T]) -> T:
-        return act(self._present == 1)
+        try:
+            return act(self._present == 1)
+        finally:
+            self._come(-1)  # before whoever waits for the outcome goes on
 
     def _come(self, number: int) -> None:
         with self._lock:
