@@ -142,7 +142,8 @@ def _answer(status: int, schema: Json) -> Json:
 
 def _schemas() -> Json:
     error = _object(error=_object(code=STRING, message=STRING, cure=STRING))
-    detection = _object(label=STRING, box={**_array(NUMBER), "minItems": 4, "maxItems": 4}, confidence=NUMBER)
+    detection = _object(label=STRING, box=_numbers(4, "left, top, right, bottom in pixels"), confidence=NUMBER)
+    detection["properties"] |= _of_tasks()
     look = _object(
         capture=INTEGER,
         external_id=STRING,
@@ -155,6 +156,21 @@ def _schemas() -> Json:
     )
     taken = models_json_schema([(Arrival, "validation"), (Question, "validation")], ref_template=REF)[1]["$defs"]
     return {"Error": error, "Detection": detection, "Look": look, **taken}
+
+
+def _of_tasks() -> Json:
+    """What a detection holds besides, where the model's task gives it."""
+    point = {**_array({}), "minItems": 4, "maxItems": 4, "description": "name, x and y in pixels, confidence"}
+    return {
+        "rotated": _numbers(5, "centre, width and height in pixels, and the angle in degrees, clockwise"),
+        "polygon": _array(_numbers(2, "x and y in pixels")),
+        "keypoints": _array(point),
+        "whole": {"const": True, "description": "A class of the whole image."},
+    }
+
+
+def _numbers(count: int, description: str) -> Json:
+    return {**_array(NUMBER), "minItems": count, "maxItems": count, "description": description}
 
 
 def _schemes() -> Json:
