@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, UniqueConstraint, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 QUEUE_STATUSES = ("pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired")
 OPEN_STATUSES = ("pending", "pushed")
+VERDICTS = ("approved", "rejected", "flagged", "withdrawn")
 REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label_error")
 ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
 ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
@@ -73,6 +74,7 @@ class Project(Table):
     label_config: Mapped[str] = mapped_column(Text)
     salt: Mapped[str] = mapped_column(String(64))  # makes the draw of audits and splits unpredictable, yet repeatable
     pull_cursor: Mapped[datetime | None]
+    ls_created_at: Mapped[datetime | None]  # when Label Studio made it: a reset server gives the same id to another project
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -266,6 +268,7 @@ class LsTask(Table):
     ls_task_id: Mapped[int]
     generation: Mapped[int] = mapped_column(default=1)
     served_as: Mapped[str | None] = mapped_column(String(120))  # version of the newest pre-annotation that we sent
+    adopted: Mapped[bool] = mapped_column(default=False, server_default=false())  # it was there before us: never ours to delete
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     queue_item: Mapped[QueueItem] = relationship()
@@ -291,6 +294,61 @@ class AnnotationRevision(Table):
     deleted_at: Mapped[datetime | None]
 
 
+class Review(Table):
+    """Append-only: what somebody said of an annotation as it stood then (`at`). With the mirror it is all that labels follow from.
+
+    A later edit of the annotation is another matter: no verdict on an earlier state binds it.
+    """
+
+    __tablename__ = "review"
+    __table_args__ = (Index(None, "project_id", "key"), Index(None, "project_id", "unique_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    key: Mapped[str] = mapped_column(String(100))  # our task key
+    unique_id: Mapped[str] = mapped_column(String(64))  # which annotation; as in the mirror
+    verdict: Mapped[str] = mapped_column(String(12))  # VERDICTS
+    who: Mapped[str] = mapped_column(String(200))
+    why: Mapped[str] = mapped_column(String(500))
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Correction(Table):
+    """What a person did to the boxes that were drawn beforehand: a pure function of one annotation revision and of its pre-annotation.
+
+    `outcomes` lists boxes: kept, moved, relabelled, deleted or added, with label and confidence.
+    """
+
+    __tablename__ = "correction"
+    __table_args__ = (UniqueConstraint("annotation_revision_id"), Index(None, "project_id", "served_as"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    annotation_revision_id: Mapped[int] = mapped_column(ForeignKey("annotation_revision.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    source: Mapped[str] = mapped_column(String(100))
+    served_as: Mapped[str] = mapped_column(String(120))  # version of the pre-annotation
+    seconds: Mapped[float | None] = mapped_column(Float)  # Label Studio's `lead_time`
+    outcomes: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class LabelCheck(Table):
+    """How far a label is to be doubted, by a model that was not trained on it."""
+
+    __tablename__ = "label_check"
+    __table_args__ = (UniqueConstraint("label_id", "model_version_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    score: Mapped[float] = mapped_column(Float)  # 0 (surely wrong) to 1
+    flagged: Mapped[bool]
+    faults: Mapped[list[Any]]  # removed, moved or swapped boxes, each with its score
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
 class Label(Table):
     """What we train on: immutable, a pure function of the mirror. An edit supersedes, it never overwrites."""
 
@@ -306,6 +364,7 @@ class Label(Table):
     annotator: Mapped[str] = mapped_column(String(200))
     annotated_at: Mapped[datetime]
     approved_at: Mapped[datetime | None]
+    approved_by: Mapped[str | None] = mapped_column(String(200))  # a person, or the name of the policy
     superseded_by: Mapped[int | None] = mapped_column(ForeignKey("label.id"))
     withdrawn_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -414,6 +473,20 @@ class PredictionRequest(Table):
     asked_at: Mapped[datetime] = mapped_column(default=utcnow)
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(40))
+
+
+class Pause(Table):
+    """What somebody has paused. No row: it goes on."""
+
+    __tablename__ = "pause"
+    __table_args__ = (UniqueConstraint("project_id", "what"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    what: Mapped[str] = mapped_column(String(40))  # selection
+    who: Mapped[str] = mapped_column(String(200))
+    why: Mapped[str] = mapped_column(String(500))
+    since: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class Tick(Table):
