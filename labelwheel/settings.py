@@ -13,6 +13,7 @@ import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
@@ -20,6 +21,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labelwheel.errors import SettingsError
+from labelwheel.shares import read_shares
 
 EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
 PREFIX = "LABELWHEEL_"
@@ -126,9 +128,40 @@ class Settings(BaseSettings):
     display_threshold: float = Field(0.25, ge=0, le=1, description="Detections below it are not shown to annotators.")
 
     # selection and push
-    confidence_low: float = Field(0.4, ge=0, le=1, description="Lower edge of the uncertainty band.")
-    confidence_high: float = Field(0.7, ge=0, le=1, description="Upper edge of the uncertainty band.")
+    uncertainty: Literal["expected_errors", "least_confidence", "margin", "entropy", "random"] = Field(
+        "expected_errors", description="What images are ranked by: how unsure the model is of them, or by lot (`random`)."
+    )
+    uncertainty_min: float = Field(
+        0.05, ge=0, le=1, description="Images less uncertain than this are certain: they are not chosen for doubt."
+    )
+    confidence_low: float = Field(0.4, ge=0, le=1, description="Lower edge of the band in which doubt counts in full; beyond it, it fades.")
+    confidence_high: float = Field(0.7, ge=0, le=1, description="Upper edge of that band.")
+    class_weights: str = Field(
+        "",
+        description="How much doubt about a label counts, such as `short=1 *=0.3` (`*`: each label that is not named). Empty: 1 for all.",
+    )
+    spread: int = Field(4, ge=0, le=20, description="A batch is spread over the best so many times its size. 0: the best alone.")
     budget_per_day: int = Field(200, ge=0, description="Captures selected for labelling in 24 hours, audits aside.")
+    budget_per_hour: int = Field(0, ge=0, description="Of these, at most so many in 60 minutes. 0: no bound of its own.")
+    drift_share: float = Field(0.2, ge=0, le=1, description="Share of the day's budget for captures of sources with an open drift alert.")
+    novelty_share: float = Field(0.1, ge=0, le=1, description="Share of the day's budget for captures unlike all that is labelled.")
+    novelty_from: float = Field(
+        1.5, gt=0, description="How far such a capture lies from what is labelled, at least; 1 is what is usual among the labelled."
+    )
+    quota_sources: str = Field(
+        "",
+        description="Largest share of a day's budget for each source, such as `line-1=0.5 *=0.3` (`*`: each source that is not named). "
+        "Empty: no bound.",
+    )
+    quota_labels: str = Field(
+        "", description="The same for each label; an image counts for the label of its most doubtful box. Empty: no bound."
+    )
+    similar_distance: float = Field(
+        0.05,
+        ge=0,
+        description="Captures of one source whose appearance differs by less, and in which the model sees the same, are near-duplicates: "
+        "one of them is chosen. 0: none are.",
+    )
     first_batch: int = Field(100, ge=0, description="Captures in the diverse first batch, chosen while there is no model.")
     settle_seconds: int = Field(10, ge=0, description="The first batch waits until no capture has arrived for so long.")
     audit_rate: float = Field(0.1, ge=0, le=1, description="Share of captures audited: labelled whatever the model says.")
@@ -201,6 +234,12 @@ class Settings(BaseSettings):
             from labelwheel.resolver.allow import read_networks
 
             read_networks(value)
+        return value
+
+    @field_validator("class_weights", "quota_sources", "quota_labels")
+    @classmethod
+    def _shares_can_be_read(cls, value: str) -> str:
+        read_shares(value)
         return value
 
     @model_validator(mode="after")

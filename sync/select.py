@@ -1,119 +1,221 @@
-"""Selection: look at the pool, let the model look where it has not, choose, and store each choice with its reasons."""
+"""Selection: look at the pool, let the model look where it has not, choose, and store each choice with its reasons.
+
+The pool may be large, so it is read in portions, of which only what ranks high is kept. Choosing itself is pure (`sync.choose`), and what it
+was told is stored with the decision, so that it can be replayed.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
-import numpy as np
 import structlog
-from sqlalchemy import exists, func, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Capture, Decision, Image, Label, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Alert, Decision, Deployment, Image, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelwheelError
+from labelwheel.lease import hold
+from labelwheel.pause import paused
 from labelwheel.project import current_project
-from labelwheel.serving import Served, detections_of, load, newest_deployment, predict_stored, stored_predictions
+from labelwheel.serving import Served, load, newest_deployment, predict_stored
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from sync.choose import Candidate, Choice, Rules, choose, choose_first
+from sync.budget import DAY, FIRST_BATCH, SELECTION, first_rules, rules, spent_since
+from sync.candidate import Candidate, Choice, Selection
+from sync.choose import choose, choose_first, drawn_by_lot
+from sync.known import Neighbours, Space
+from sync.pool import Pool
+from sync.rank import Ranked, cut, rank
+from sync.replay import inputs_of
+from sync.rules import Rules
+from sync.similar import Known
 
 log = structlog.get_logger(__name__)
 
-POOL_LIMIT = 2000  # captures looked at in one selection; the rest wait for the next tick
-DAY = timedelta(days=1)
+LOOKS = 200  # images that one selection lets the model look at; the rest wait for the next
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a selection chose, or would choose, and all that it followed from. `left_out` counts the pool's captures by reason."""
+
+    kind: str
+    rules: Rules
+    seed: int
+    served_as: str | None
+    selection: Selection
+    left_out: Counter[str]
+    candidates: list[Candidate] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What one selection works with."""
+
+    database: Database
+    settings: Settings
+    project: Project
+    deployment: Deployment | None
+    drifted: frozenset[str]
+    rules: Rules
+
+    @property
+    def seed(self) -> int:
+        return zlib.crc32(self.project.salt.encode())
+
+    @property
+    def pool(self) -> Pool:
+        row = self.deployment
+        return Pool(self.database, self.project.id, row.created_at if row else None, row.model_version_id if row else None)
 
 
 def select_captures(database: Database, settings: Settings, now: datetime) -> int:
     """Put what a person shall look at into the queue; return how many items that were."""
     with database.read() as session:
         project = current_project(session, settings)
-        deployment = newest_deployment(session, project.id)
-        pool = _pool(session, project.id)
-        spent = _spent(session, project.id, now)
-        served = load(deployment, settings) if deployment and pool else None
-    if not pool or (served is None and not _settled(pool, settings, now)):
-        return 0
-    if served is None:
-        choices = choose_first([_candidate(capture) for capture in pool], max(settings.first_batch - spent["novelty"], 0), _seed(project))
-    else:
-        rules = Rules(settings.confidence_low, settings.confidence_high, max(settings.budget_per_day - spent["day"], 0))
-        choices = choose(_looked_at(database, served, pool, settings), rules)
-    added = _store(database, project.id, choices, settings, served)
+    with hold(database, f"select:{project.id}", seconds=300) as lease:  # two at once would spend the budget twice
+        outlook = look_out(database, settings, now, let_look=True) if lease else None
+        added = _store(database, project.id, outlook) if outlook else 0
     if added:
-        log.info("captures selected", pool=len(pool), chosen=added, model=served.served_as if served else None)
+        log.info("captures selected", chosen=added, left_out=dict(outlook.left_out) if outlook else {})
         queue.ring("sync.push")
     return added
 
 
-def _pool(session: Session, project_id: int) -> list[Capture]:
-    queued = exists().where(QueueItem.project_id == Capture.project_id, QueueItem.image_id == Capture.image_id)
-    labelled = exists().where(Label.image_id == Capture.image_id, Label.withdrawn_at.is_(None))  # by an import, without a task
-    query = select(Capture).join(Image, Image.id == Capture.image_id).where(Image.expired_at.is_(None), ~queued)
-    query = query.where(Capture.project_id == project_id, Capture.split != "quarantined", ~labelled)
-    # Newest first: what a camera sees now matters more than a backlog.
-    return list(
-        session.scalars(query.options(contains_eager(Capture.image)).order_by(Capture.audit.desc(), Capture.id.desc()).limit(POOL_LIMIT))
-    )
+def look_out(database: Database, settings: Settings, now: datetime, *, let_look: bool) -> Outlook | None:
+    """What would be chosen at `now`; None while selection is paused, or a first batch waits for more captures.
+
+    `let_look` lets the model look at some images that it has not seen; without it nothing is written.
+    """
+    here = _lay(database, settings, now)
+    if here is None:
+        return None
+    if here.deployment is None:
+        return _first_batch(here) if _settled(here, now) else None
+    return _by_rank(here, here.deployment, let_look)
 
 
-def _spent(session: Session, project_id: int, now: datetime) -> dict[str, int]:
-    mine = select(func.count()).select_from(QueueItem).where(QueueItem.project_id == project_id)
-    return {
-        "day": session.scalar(mine.where(QueueItem.reason == "low_confidence", QueueItem.created_at > now - DAY)) or 0,
-        "novelty": session.scalar(mine.where(QueueItem.reason == "novelty")) or 0,
-    }
-
-
-def _settled(pool: Sequence[Capture], settings: Settings, now: datetime) -> bool:
-    """A batch can only be diverse over a pool that has arrived: wait while captures still stream in."""
-    quiet = now - max(capture.received_at for capture in pool) >= timedelta(seconds=settings.settle_seconds)
-    return quiet or len(pool) >= 4 * settings.first_batch
-
-
-def _seed(project: Project) -> int:
-    return zlib.crc32(project.salt.encode())
-
-
-def _candidate(capture: Capture, confidences: tuple[float, ...] | None = None) -> Candidate:
-    vector = np.frombuffer(capture.descriptor, dtype=np.float32) if capture.descriptor else None
-    descriptor = tuple(float(value) for value in vector) if vector is not None else None
-    return Candidate(capture.id, capture.image_id, capture.source, capture.audit, confidences, descriptor)
-
-
-def _looked_at(database: Database, served: Served, pool: Sequence[Capture], settings: Settings) -> list[Candidate]:
+def _lay(database: Database, settings: Settings, now: datetime) -> Situation | None:
     with database.read() as session:
-        known = stored_predictions(session, [capture.image_id for capture in pool], served.model_version_id)
-    store = ImageStore(settings.images_dir)
-    candidates = []
-    for capture in pool:
-        try:
-            stored = known.get(capture.image_id)
-            found = detections_of(stored) if stored else predict_stored(database, served, capture.image, store, settings)
-        except LabelwheelError as error:  # one bad image never stops a selection
-            log.warning("capture not looked at", capture=capture.external_id, error=error.message)
-            continue
-        candidates.append(_candidate(capture, tuple(item.confidence for item in found)))
-    return candidates
+        project = current_project(session, settings)
+        if paused(session, project.id):
+            return None
+        deployment = newest_deployment(session, project.id)
+        alerts = select(Alert.source).where(Alert.project_id == project.id, Alert.resolved_at.is_(None))
+        drifted = frozenset(session.scalars(alerts))
+        if deployment is None:
+            told = first_rules(settings, spent_since(session, project.id, FIRST_BATCH))
+        else:
+            told = rules(settings, spent_since(session, project.id, SELECTION, now - DAY), now)
+    return Situation(database, settings, project, deployment, drifted, told)
 
 
-def _store(database: Database, project_id: int, choices: Sequence[Choice], settings: Settings, served: Served | None) -> int:
-    if not choices:
+def _settled(here: Situation, now: datetime) -> bool:
+    """A batch can only be diverse over a pool that has arrived: wait while captures still stream in."""
+    count, newest = here.pool.size()
+    if newest is None:
+        return False
+    quiet = now - newest >= timedelta(seconds=here.settings.settle_seconds)
+    return quiet or count >= 4 * here.settings.first_batch
+
+
+def _first_batch(here: Situation) -> Outlook:
+    pool, kept, counts = here.pool, list[Candidate](), Counter[str]()
+    for rows in pool.portions() if here.rules.budget else ():
+        kept = drawn_by_lot([*kept, *pool.candidates(rows, here.drifted)], here.seed)
+        counts["budget"] += len(rows)
+    kept += pool.candidates(pool.audits(), here.drifted)
+    selection = choose_first(kept, here.rules, here.seed)
+    counts["budget"] -= sum(choice.reason != "audit" for choice in selection.choices)
+    return Outlook(FIRST_BATCH, here.rules, here.seed, None, selection, +counts, kept)
+
+
+def _by_rank(here: Situation, deployment: Deployment, let_look: bool) -> Outlook:
+    top, known, counts = _best(here, deployment, let_look) if here.rules.budget else ([], [], Counter[str]())
+    candidates = [*here.pool.candidates(here.pool.audits(), here.drifted), *(entry.candidate for entry in top)]
+    selection = choose(candidates, here.rules, known, here.seed)
+    counts.update(entry.why for entry in selection.left_out)
+    return Outlook(SELECTION, here.rules, here.seed, deployment.served_as, selection, counts, candidates, known)
+
+
+def _best(here: Situation, deployment: Deployment, let_look: bool) -> tuple[list[Ranked], list[Known], Counter[str]]:
+    """The top of the pool, what is known that looks like it, and how many captures are not in it for which reason."""
+    neighbours = Neighbours(here.database, here.project.id, deployment.model_version_id, here.rules.distance)
+    landmarks = neighbours.landmarks(here.seed)
+    if let_look:
+        _let_look(here, deployment, landmarks)
+    space, top, counts = neighbours.space(landmarks), list[Ranked](), Counter[str]()
+    for rows in here.pool.portions():
+        top = _sift(here, here.pool.candidates(rows, here.drifted), top, neighbours, space, counts)
+    return top, neighbours.near(entry.candidate for entry in top), counts
+
+
+def _sift(
+    here: Situation, candidates: Sequence[Candidate], top: list[Ranked], neighbours: Neighbours, space: Space, counts: Counter[str]
+) -> list[Ranked]:
+    """The top of what was kept and of a portion, without what is like something known; counted is why the others left."""
+    fit = rank(space.measure(candidates), here.rules, here.seed)
+    counts["not_looked_at"] += sum(candidate.detections is None for candidate in candidates)
+    counts["certain"] += sum(candidate.detections is not None for candidate in candidates) - len(fit)
+    there, clear = len(top) + len(fit), {entry.candidate.capture_id for entry in top}
+    while True:
+        best = cut([*top, *fit], here.rules)
+        fresh = [entry.candidate for entry in best if entry.candidate.capture_id not in clear]
+        twins = neighbours.twins(fresh)
+        counts["near_duplicate"] += len(twins)
+        there -= len(twins)
+        if not twins:
+            counts["budget"] += there - len(best)
+            return best
+        clear |= {candidate.capture_id for candidate in fresh} - twins.keys()
+        fit = [entry for entry in fit if entry.candidate.capture_id not in twins]
+
+
+def _let_look(here: Situation, deployment: Deployment, landmarks: Sequence[int]) -> None:
+    """Let the model look at landmarks and at the newest of the pool that it has not seen; a bad image stops nothing."""
+    images = _unlooked(here, landmarks)
+    if not images:
+        return
+    served = load(deployment, here.settings)
+    with ThreadPoolExecutor(served.detector.lanes) as eyes:
+        list(eyes.map(partial(_look, here, served), images))
+
+
+def _unlooked(here: Situation, landmarks: Sequence[int]) -> list[Image]:
+    pool = here.pool
+    return [*pool.blind(landmarks, LOOKS // 2), *pool.unlooked(LOOKS // 2)]
+
+
+def _look(here: Situation, served: Served, image: Image) -> None:
+    try:
+        predict_stored(here.database, served, image, ImageStore(here.settings.images_dir), here.settings)
+    except LabelwheelError as error:
+        log.warning("image not looked at", image=image.sha256[:12], error=error.message)
+
+
+def _store(database: Database, project_id: int, outlook: Outlook) -> int:
+    if not outlook.selection.choices:
         return 0
     with database.write() as session:
-        choices = _still_there(session, choices)
+        rounds = _rounds(session, project_id, outlook.selection.choices)
+        choices = [choice for choice in _still_there(session, outlook.selection.choices) if choice.candidate.image_id in rounds]
         if not choices:
             return 0
-        decision = _decision(project_id, choices, settings, served)
+        decision = _decision(project_id, choices, outlook)
         session.add(decision)
         session.flush()
-        rows = [_row(project_id, choice, decision.id) for choice in choices]
-        insert_absent(session, QueueItem, rows)
+        insert_absent(session, QueueItem, [_row(project_id, choice, decision.id, rounds) for choice in choices])
         added = list(session.scalars(select(QueueItem).where(QueueItem.decision_id == decision.id)))
         session.add_all(QueueEvent(queue_item_id=item.id, status="pending", who="selection", why=item.reason) for item in added)
     return len(added)
@@ -127,13 +229,26 @@ def _still_there(session: Session, choices: Sequence[Choice]) -> list[Choice]:
     return [choice for choice in choices if choice.candidate.image_id in there]
 
 
-def _row(project_id: int, choice: Choice, decision_id: int) -> dict[str, object]:
+def _rounds(session: Session, project_id: int, choices: Sequence[Choice]) -> dict[int, int]:
+    """The next round of each image; absent are those that came into the queue since the pool was read."""
+    ids = [choice.candidate.image_id for choice in choices]
+    query = select(QueueItem.image_id, QueueItem.round, QueueItem.status)
+    rows = list(session.execute(query.where(QueueItem.project_id == project_id, QueueItem.image_id.in_(ids))).tuples())
+    queued = {image_id for image_id, _, status in rows if status != "expired"}
+    rounds = {image_id: 1 for image_id in ids if image_id not in queued}
+    for image_id, number, _ in rows:
+        if image_id in rounds:
+            rounds[image_id] = max(rounds[image_id], number + 1)
+    return rounds
+
+
+def _row(project_id: int, choice: Choice, decision_id: int, rounds: dict[int, int]) -> dict[str, Any]:
     now = utcnow()
     return {
         "project_id": project_id,
         "image_id": choice.candidate.image_id,
         "capture_id": choice.candidate.capture_id,
-        "round": 1,
+        "round": rounds[choice.candidate.image_id],
         "status": "pending",
         "reason": choice.reason,
         "priority": choice.priority,
@@ -144,16 +259,24 @@ def _row(project_id: int, choice: Choice, decision_id: int) -> dict[str, object]
     }
 
 
-def _decision(project_id: int, choices: Sequence[Choice], settings: Settings, served: Served | None) -> Decision:
-    by_reason: dict[str, int] = {}
-    for choice in choices:
-        by_reason[choice.reason] = by_reason.get(choice.reason, 0) + 1
-    rules = asdict(Rules(settings.confidence_low, settings.confidence_high, settings.budget_per_day))
-    reasons = [{"code": reason, "text": f"{count} captures chosen for {reason}"} for reason, count in sorted(by_reason.items())]
+def _decision(project_id: int, choices: Sequence[Choice], outlook: Outlook) -> Decision:
+    by_reason = Counter(choice.reason for choice in choices)
     return Decision(
         project_id=project_id,
-        kind="selection",
+        kind=outlook.kind,
         verdict=f"{len(choices)} chosen",
-        reasons=reasons,
-        inputs={"rules": rules, "model_version": served.served_as if served else None, "first_batch": settings.first_batch},
+        reasons=list(_reasons(by_reason, outlook.left_out)),
+        inputs={
+            "model_version": outlook.served_as,
+            "left_out": dict(outlook.left_out),
+            **inputs_of(outlook.rules, outlook.seed, outlook.candidates, outlook.known),
+        },
     )
+
+
+def _reasons(chosen: Counter[str], left_out: Counter[str]) -> Iterator[dict[str, str]]:
+    for reason, count in sorted(chosen.items()):
+        yield {"code": reason, "text": f"{count} captures chosen for {reason}"}
+    for why, count in sorted(left_out.items()):
+        if count:
+            yield {"code": f"left_out:{why}", "text": f"{count} captures left out: {why.replace('_', ' ')}"}
