@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console import dataset, model
+from console import dataset, labels, model
 from console.screen import AsJson, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
@@ -23,6 +23,7 @@ serve = typer.Typer(help="Run one web server (what `up`, systemd and containers 
 app.add_typer(serve, name="serve")
 app.add_typer(model.app, name="model")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(labels.app, name="labels")
 
 Source = Annotated[str | None, typer.Option(help="Camera or line that the images come from.")]
 Prefix = Annotated[str, typer.Option(help="Put before each image's id, where equal names of two folders are different images.")]
@@ -91,8 +92,21 @@ def ps(as_json: AsJson = False) -> None:
     )
 
 
+class ResetAnswer(StrEnum):
+    keep = "keep"
+    withdraw = "withdraw"
+
+
 @app.command()
-def connect() -> None:
+def connect(
+    accept_reset: Annotated[
+        ResetAnswer | None,
+        typer.Option(
+            help="Label Studio was restored or reset, and the pull stopped: keep every label and send open tasks anew, or withdraw what "
+            "is gone there."
+        ),
+    ] = None,
+) -> None:
     """Connect to a Label Studio project: token, project, storage, ML backend, webhook, view. Safe to repeat.
 
     `up` does it by itself. For a Label Studio of your own set LABELWHEEL_LABEL_STUDIO_URL and LABELWHEEL_LABEL_STUDIO_TOKEN,
@@ -100,7 +114,7 @@ def connect() -> None:
     """
     from console.connect import connect
 
-    row = connect(get_settings())
+    row = connect(get_settings(), accept_reset.value if accept_reset else None)
     screen.print(f"[green]✓[/] Connected to project [bold]{row.title}[/] ({get_settings().label_studio_url}/projects/{row.ls_project_id}).")
 
 

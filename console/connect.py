@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from labelwheel.database import get_database
 from labelwheel.database.tables import Project as ProjectRow
-from labelwheel.errors import InputError, LabelStudioError, LabelStudioUnreachable, SettingsError
+from labelwheel.database.tables import utcnow
+from labelwheel.errors import InputError, LabelStudioError, LabelStudioUnreachable, NotFoundError, SettingsError, WentBack
 from labelwheel.labelstudio import provision
 from labelwheel.labelstudio.client import LabelStudio, Project
 from labelwheel.labelstudio.inspection import Setup
@@ -13,15 +16,25 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import PREFIX, Settings, remember_secrets
 from labelwheel.vision.label_config import parse, trained_labels
 from retrain.deploy import renew
+from sync import reset
+from sync.approve import parse_policy
+from sync.pull import pull
+from sync.reset import Answer
 
 
-def connect(settings: Settings) -> ProjectRow:
+def connect(settings: Settings, accept_reset: Answer | None = None) -> ProjectRow:
     """Bring Label Studio to where the wheel can turn, and record the project. ml_backend must answer already.
 
+    `accept_reset` says what a person decided about a Label Studio that went back (see `sync.reset`).
     Raises LabelStudioError (or LabelStudioUnreachable) with the cure, SettingsError when no label config is there.
     """
-    client = open_client(settings)
-    project = provision.ensure_project(client, settings.label_studio_project, lambda: label_config(settings))
+    client, policy = open_client(settings), parse_policy(settings.approval)
+    known = _known_project(settings)
+    if known is not None and accept_reset is None:
+        _refuse_another(settings, client, known)
+    project = provision.ensure_project(client, settings.label_studio_project, lambda: label_config(settings), policy.annotators)
+    if known is not None and accept_reset is not None:
+        _accept(settings, known, project, accept_reset)
     row = _remember(settings, project)
     renew(get_database(settings.database_url), settings, row.id)  # open tasks follow a label config that was edited
     if settings.image_urls == "local-files":
@@ -33,7 +46,35 @@ def connect(settings: Settings) -> ProjectRow:
     provision.ensure_backend(client, project.id, settings.ml_backend_url, settings.ml_backend_user, password)
     provision.ensure_view(client, project.id)
     _pin_version(settings, client, row)
+    if accept_reset is not None:
+        pull(get_database(settings.database_url), settings, client, thorough=True, accepted=True)
     return row
+
+
+def _known_project(settings: Settings) -> ProjectRow | None:
+    with get_database(settings.database_url).read() as session, suppress(NotFoundError):
+        return current_project(session, settings)
+    return None
+
+
+def _refuse_another(settings: Settings, client: LabelStudio, known: ProjectRow) -> None:
+    """Another project under a known name is a server that was reset: nothing is made or sent there unasked."""
+    there = client.find_project(settings.label_studio_project)
+    try:
+        reset.refuse_other(known, there or reset.look(client, known))
+    except WentBack as error:
+        reset.stop(get_database(settings.database_url), known.id, error.message, utcnow())
+        raise
+    if there is None:
+        raise LabelStudioError(
+            f"Label Studio's project {known.ls_project_id} is no longer called {known.title!r}.",
+            "Give it its title back, or set LABELWHEEL_LABEL_STUDIO_PROJECT to another one for a project of its own.",
+        )
+
+
+def _accept(settings: Settings, known: ProjectRow, there: Project, answer: Answer) -> None:
+    with get_database(settings.database_url).write() as session:
+        reset.accept(session, session.get_one(ProjectRow, known.id), there, answer)
 
 
 def open_client(settings: Settings) -> LabelStudio:
@@ -93,7 +134,8 @@ def _remember(settings: Settings, project: Project) -> ProjectRow:
         message = f"The label config of the Label Studio project {project.title!r} cannot be used. {error.message}"
         raise LabelStudioError(message, f"Edit it at {page}. {error.cure}") from error
     with get_database(settings.database_url).write() as session:
-        return remember_project(session, settings.label_studio_name, project.id, project.title, project.label_config, labels)
+        name = settings.label_studio_name
+        return remember_project(session, name, project.id, project.title, project.label_config, labels, project.created_at)
 
 
 def _pin_version(settings: Settings, client: LabelStudio, row: ProjectRow) -> None:

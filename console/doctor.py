@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
-from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate
+from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate, WentBack
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
@@ -132,6 +132,7 @@ def _images(settings: Settings, database: Database) -> Iterator[Fault]:
 
 def _label_studio(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
     from console.connect import wanted_setup
+    from sync import reset
 
     token = settings.label_studio_token.get_secret_value()
     client = LabelStudio(settings.label_studio_url, token, public_url=settings.label_studio_public_url)
@@ -139,6 +140,14 @@ def _label_studio(settings: Settings, database: Database, project: Project) -> I
         client.me()
     except LabelStudioError as error:
         yield Fault(error.code, error.message, error.cure)
+        return
+    try:
+        reset.look(client, project)
+    except WentBack as error:
+        with database.read() as session:
+            known = reset.held(session, project.id)
+        if known is None:  # else it is said below
+            yield Fault(error.code, error.message, error.cure)
         return
     yield from inspect_setup(client, project.ls_project_id, wanted_setup(settings))
     yield from _label_config(project, client)
@@ -255,4 +264,16 @@ def _failed_run(session: Session, project: Project) -> Fault | None:
     return Fault("training_failed", f"Training run {run.id} failed: {run.error}", "Mend the cause, then `labelwheel retrain`.")
 
 
-LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _failed_run)
+def _held_pull(session: Session, project: Project) -> Fault | None:
+    """Label Studio lost what it knew, and nothing is believed of it until somebody decides."""
+    from sync import reset
+
+    pause = reset.held(session, project.id)
+    if pause is None:
+        return None
+    message = f"Nothing is pulled since {pause.since:%Y-%m-%d %H:%M} UTC, and every label stays. {pause.why}"
+    error = WentBack(message)
+    return Fault(error.code, error.message, error.cure)
+
+
+LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _failed_run, _held_pull)

@@ -10,7 +10,8 @@
     ├── NotFoundError            the named thing does not exist
     │   └── ExpiredError         the image's bytes were removed by retention; its rows stay
     ├── LabelStudioError         Label Studio refused, or answered something unusable
-    │   └── LabelStudioUnreachable
+    │   ├── LabelStudioUnreachable
+    │   └── WentBack             it was restored or reset: it shows an earlier state than we saw
     ├── TooLate                  a batch had no time for a task; it is predicted in the background
     ├── FetchError               an image's server refused, was late, or sent something unusable
     ├── DatabaseMissing          nothing was ever started in this home
@@ -96,6 +97,21 @@ class LabelStudioError(LabelwheelError):
 class LabelStudioUnreachable(LabelStudioError):
     code = "label_studio_unreachable"
     status = 503
+
+
+class WentBack(LabelStudioError):
+    """Nothing of it is believed until a person has decided."""
+
+    code = "label_studio_went_back"
+    status = 409
+
+    CURE = (
+        "If Label Studio was restored or reset: `labelwheel connect --accept-reset keep` keeps every label and sends open tasks anew. "
+        "If all that was deleted on purpose: `labelwheel connect --accept-reset withdraw`."
+    )
+
+    def __init__(self, message: str, cure: str = CURE) -> None:
+        super().__init__(message, cure)
 
 
 class TooLate(LabelwheelError):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import ClassMap, Project
-from labelwheel.errors import NotFoundError
+from labelwheel.errors import InputError, NotFoundError
 from labelwheel.settings import Settings
+from labelwheel.vision.former_tags import remember
+from labelwheel.vision.label_config import parse
 
 
 def current_project(session: Session, settings: Settings) -> Project:
@@ -24,15 +28,27 @@ def current_project(session: Session, settings: Settings) -> Project:
     return project
 
 
-def remember_project(session: Session, ls_url: str, ls_project_id: int, title: str, label_config: str, labels: Sequence[str]) -> Project:
-    """Record a project of Label Studio, or what changed in it; grow its class map by labels that are new."""
+def remember_project(
+    session: Session,
+    ls_url: str,
+    ls_project_id: int,
+    title: str,
+    label_config: str,
+    labels: Sequence[str],
+    created_at: datetime | None = None,
+) -> Project:
+    """Record a project of Label Studio, or what changed in it; grow its class map by labels that are new.
+
+    `created_at` is when Label Studio made it, which tells it from another one that was given its id later.
+    """
     project = session.scalar(select(Project).where(Project.ls_url == ls_url, Project.ls_project_id == ls_project_id))
     if project is None:
         project = Project(ls_url=ls_url, ls_project_id=ls_project_id, salt=secrets.token_hex(16), title=title, label_config=label_config)
         session.add(project)
     project.title, project.label_config = title, label_config
+    project.ls_created_at = project.ls_created_at or created_at
     session.flush()
-    _grow_class_map(session, project.id, labels)
+    grow_class_map(session, project.id, labels, label_config)
     return project
 
 
@@ -44,9 +60,13 @@ def current_class_map(session: Session, project_id: int) -> ClassMap:
     return row
 
 
-def _grow_class_map(session: Session, project_id: int, labels: Sequence[str]) -> None:
+def grow_class_map(session: Session, project_id: int, labels: Sequence[str], label_config: str) -> None:
+    """Add what is new of a label config: labels, and tags that boxes are drawn with. Append-only: an id never changes its meaning."""
     newest = session.scalar(select(ClassMap).where(ClassMap.project_id == project_id).order_by(ClassMap.version.desc()).limit(1))
-    known = list(newest.labels) if newest else []
-    grown = known + [label for label in labels if label not in known]  # append-only: an id never changes its meaning
-    if newest is None or grown != known:
-        session.add(ClassMap(project_id=project_id, version=newest.version + 1 if newest else 1, labels=grown))
+    known, drawn = (list(newest.labels), list(newest.drawn_with or [])) if newest else ([], [])
+    grown = known + [label for label in labels if label not in known]
+    with suppress(InputError):  # cameras are answered without a label config that we read
+        drawn = remember(drawn, parse(label_config))
+    if newest is None or (grown, drawn) != (known, newest.drawn_with or []):
+        version = newest.version + 1 if newest else 1
+        session.add(ClassMap(project_id=project_id, version=version, labels=grown, drawn_with=drawn))

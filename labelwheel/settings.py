@@ -168,6 +168,21 @@ class Settings(BaseSettings):
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
     push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
+    # review
+    approval: str = Field(
+        "submit",
+        pattern=r"^(submit|star|explicit|trusted:.+|agree:\d+(@[0-9.]+)?|choice:[^=]+=.+)$",
+        description="When a label counts: `submit`, `trusted:anna@plant.example,…`, `agree:2@0.7` (annotators at an IoU), `star` "
+        "(ground truth), `choice:review=accepted`, or `explicit` (through our API only). See docs/labels.md.",
+    )
+    vanish_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of the annotations that may vanish from Label Studio at once (ten in any case); when more do, the pull stops "
+        "until somebody decides.",
+    )
+
     # the door and what it keeps
     retention_days: int = Field(
         90, ge=0, description="Days after which the bytes of an image that nobody needs are removed; its rows stay. 0: never."
@@ -213,6 +228,7 @@ class Settings(BaseSettings):
     # schedule, in seconds
     tick_select: int = Field(60, ge=1, description="Seconds between selections.")
     tick_pull: int = Field(60, ge=1, description="Seconds between pulls, when no webhook asks for one.")
+    tick_deletions: int = Field(300, ge=1, description="Seconds between comparisons of all tasks, when no webhook asks for one.")
     tick_policy: int = Field(60, ge=1, description="Seconds between looks of the retraining policy.")
     tick_drift: int = Field(300, ge=1, description="Seconds between drift checks.")
     tick_retention: int = Field(3600, ge=1, description="Seconds between retentions.")

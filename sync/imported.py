@@ -17,18 +17,20 @@ from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import box_to_percent
 from labelwheel.vision.label_config import ControlTag, trained_tags
-from sync.mirror import import_key, settle_image
+from sync.mirror import import_key
+from sync.reading import Reading
+from sync.settle import settle
 
 
 def mirror_imported(
-    session: Session, project: Project, image: Image, tags: Sequence[ControlTag], boxes: Sequence[LabelledBox], name: str, *, as_new: bool
+    session: Session, project: Project, image: Image, reading: Reading, boxes: Sequence[LabelledBox], name: str, *, as_new: bool
 ) -> bool:
     """Mirror what the dataset `name` says of an image, boxes in pixels of the upright image, and derive its labels anew.
 
     False when the dataset said the same before: then nothing changes. What it says otherwise now supersedes what it said then.
     `as_new` lets the label count towards the next training. Raises InputError for a label that nobody can draw.
     """
-    body = {"result": [_region(number, box, image, tags) for number, box in enumerate(boxes)], "as_new": as_new}
+    body = {"result": [_region(number, box, image, reading.tags) for number, box in enumerate(boxes)], "as_new": as_new}
     identity = IMPORTED + hashlib.sha256(f"{image.sha256}/{name}".encode()).hexdigest()[:32]
     mine = select(AnnotationRevision).where(AnnotationRevision.project_id == project.id, AnnotationRevision.unique_id == identity)
     newest = session.scalar(mine.order_by(AnnotationRevision.updated_at.desc(), AnnotationRevision.id.desc()).limit(1))
@@ -36,7 +38,7 @@ def mirror_imported(
         return False
     session.add(_revision(project, image, identity, name, body))
     session.flush()
-    settle_image(session, project.id, image, tags)
+    settle(session, project.id, reading, [image.id])
     return True
 
 

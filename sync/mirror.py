@@ -1,137 +1,185 @@
-"""Keep what Label Studio shows: every annotation in every state seen, and the labels that follow from it."""
+"""Keep what Label Studio shows: every annotation in every state seen. `sync.settle` makes labels of it."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import IMPORTED, AnnotationRevision, Image, Label, LsTask, Project, QueueItem, utcnow
-from labelwheel.vision.label_config import ControlTag
-from sync.queue import move
-from sync.review import Derived, Revision, derive, outcome
+from labelwheel.database.tables import AnnotationRevision, Image, LsTask, Project, QueueItem, utcnow
+from labelwheel.errors import WentBack
+from labelwheel.labelstudio.client import KEY
+
+CLOCK = timedelta(seconds=5)  # by which a server's clock may be set back without meaning anything
+IMPORT_KEY = "-import"
+UNSETTLED = ("pending", "expired")  # an item that is said to have no task, which was seen
+
+Json = dict[str, Any]
 
 
-def mirror_tasks(
-    session: Session, project: Project, tags: Sequence[ControlTag], tasks: Iterable[dict[str, Any]], people: Mapping[int, str]
-) -> int:
-    """Mirror whole tasks of Label Studio and bring labels and queue up to date; return how many were ours.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A task of ours as Label Studio showed it (with `predictions`), and the annotation revisions that are new of it."""
 
-    `people` gives users' e-mail addresses by their ids.
+    row: LsTask
+    task: Json
+    fresh: list[AnnotationRevision]
+
+
+@dataclass
+class Change:
+    """What a look at some tasks brought: `vanished` annotations stood before, by their `unique_id`; `touched` images want settling."""
+
+    seen: list[Seen] = field(default_factory=list)
+    vanished: set[str] = field(default_factory=set)
+    touched: set[int] = field(default_factory=set)
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the tasks that were there."""
+        return {one.row.key for one in self.seen}
+
+
+def mirror_tasks(session: Session, project: Project, tasks: Iterable[Json], people: Mapping[int, str], *, accepted: bool = False) -> Change:
+    """Mirror whole tasks of Label Studio; those that are not ours are passed over. Settle `touched` in the same transaction.
+
+    `people` gives users' e-mail addresses by their ids. Raises WentBack when an annotation stands in an earlier state than we saw,
+    unless somebody has `accepted` that.
     """
-    by_key = {str(task["data"].get("labelwheel_key", "")): task for task in tasks}
-    query = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key)))
-    ours = list(session.scalars(query.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image))))
-    for row in ours:
-        task = by_key[row.key]
-        row.ls_task_id = int(task["id"])
-        _mirror_annotations(session, project.id, row.key, task, people)
-        settle(session, row, tags)
-    return len(ours)
+    by_key: dict[str, list[Json]] = defaultdict(list)
+    for task in tasks:
+        by_key[str(task["data"].get(KEY) or "")].append(task)
+    rows = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key)))
+    load = joinedload(LsTask.queue_item).joinedload(QueueItem.image)
+    # Of an image that was erased nothing shall come back, should its task still be there.
+    ours = {row.key: row for row in session.scalars(rows.options(load)) if row.queue_item.image.erased_at is None}
+    known = _known(session, project.id, list(ours))
+    fresh = _insert(session, project.id, ours, by_key, known, people)
+    change = Change()
+    for key, row in ours.items():
+        for task in by_key[key]:  # late twins share a key
+            change.seen.append(Seen(row, task, [entry for entry in fresh.get(key, []) if entry.ls_task_id == int(task["id"])]))
+            touched = _note_states(task, [*known.get(key, []), *fresh.get(key, [])], change, accepted=accepted)
+            if touched or fresh.get(key) or row.queue_item.status in UNSETTLED:
+                change.touched.add(row.queue_item.image_id)
+        _note_task(row, by_key[key])
+    return change
 
 
-def mark_deleted(session: Session, rows: Sequence[LsTask], tags: Sequence[ControlTag]) -> None:
-    """Tasks that Label Studio no longer has: their annotations are gone, their items expire."""
-    for row in rows:
-        session.execute(_standing(row.project_id, row.key).values(deleted_at=utcnow()))
-        _derive_labels(session, row, tags)
-        move(session, row.queue_item, "expired", "pull", "the task was deleted in Label Studio")
-
-
-def settle(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> None:
-    """Derive the labels of a task's image anew from the mirror, and move its queue item where they say."""
-    mine = _derive_labels(session, row, tags)
-    newest = max(mine, key=lambda revision: revision.updated_at, default=None)
-    move(session, row.queue_item, outcome(mine), newest.annotator if newest else "pull", "seen in Label Studio")
-
-
-def _derive_labels(session: Session, row: LsTask, tags: Sequence[ControlTag]) -> list[Revision]:
-    """Bring the labels of the task's image up to date with the mirror; return the task's own revisions."""
-    mirrored = settle_image(session, row.project_id, row.queue_item.image, tags)
-    return [_revision(entry) for entry in mirrored if entry.key == row.key]
-
-
-def settle_image(session: Session, project_id: int, image: Image, tags: Sequence[ControlTag]) -> list[AnnotationRevision]:
-    """Derive the labels of an image anew from all that the mirror holds of it, which is returned."""
-    keys = list(session.scalars(select(LsTask.key).join(QueueItem).where(QueueItem.image_id == image.id, LsTask.project_id == project_id)))
-    mine = AnnotationRevision.key.in_([*keys, import_key(image)])
-    mirrored = list(session.scalars(select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, mine)))
-    write_labels(session, project_id, image, derive([_revision(entry) for entry in mirrored], tags, image.width, image.height))
-    return mirrored
+def identity(annotation: Json) -> str:
+    """Which annotation it is. Task lists leave Label Studio's own `unique_id` out, and ids are reused: the moment of creation tells them apart."""
+    return f"{annotation['id']}@{annotation['created_at']}"
 
 
 def import_key(image: Image) -> str:
     """Key of what datasets say of an image: like that of a task, which it is not."""
-    return f"{image.sha256[:32]}-import"
+    return image.sha256[:32] + IMPORT_KEY
 
 
-def write_labels(session: Session, project_id: int, image: Image, labels: Sequence[Derived]) -> None:
-    """Make the image's label rows equal to the derived ones: new rows are added, pointers are set, content never changes."""
-    rows = [_label_row(project_id, image.id, label) for label in labels]
-    insert_absent(session, Label, rows)
-    session.flush()
-    by_revision = {row.annotation_revision_id: row for row in session.scalars(select(Label).where(Label.image_id == image.id))}
-    for label in labels:
-        row = by_revision[label.revision_id]
-        row.superseded_by = by_revision[label.superseded_by].id if label.superseded_by else None
-        row.withdrawn_at = label.withdrawn_at
+def _known(session: Session, project_id: int, keys: Sequence[str]) -> dict[str, list[AnnotationRevision]]:
+    query = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_(keys))
+    found: dict[str, list[AnnotationRevision]] = defaultdict(list)
+    for entry in session.scalars(query) if keys else ():
+        found[entry.key].append(entry)
+    return found
 
 
-def _mirror_annotations(session: Session, project_id: int, key: str, task: dict[str, Any], people: Mapping[int, str]) -> None:
-    annotations = task.get("annotations") or []
-    insert_absent(session, AnnotationRevision, [_revision_row(project_id, key, task, annotation, people) for annotation in annotations])
-    there = [_identity(annotation) for annotation in annotations]
-    session.execute(_standing(project_id, key).where(AnnotationRevision.unique_id.not_in(there)).values(deleted_at=utcnow()))
+def _insert(
+    session: Session,
+    project_id: int,
+    ours: Mapping[str, LsTask],
+    by_key: Mapping[str, list[Json]],
+    known: Mapping[str, list[AnnotationRevision]],
+    people: Mapping[int, str],
+) -> dict[str, list[AnnotationRevision]]:
+    """Store the revisions that are new; return them by key."""
+    there = {(entry.unique_id, entry.updated_at) for entries in known.values() for entry in entries}
+    rows = [
+        row
+        for key in ours
+        for task in by_key[key]
+        for annotation in task.get("annotations") or []
+        if ((row := _revision_row(project_id, key, task, annotation, people))["unique_id"], row["updated_at"]) not in there
+    ]
+    if not rows:
+        return {}
+    insert_absent(session, AnnotationRevision, rows)
+    wanted = {(row["unique_id"], row["updated_at"]) for row in rows}
+    query = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id)
+    query = query.where(AnnotationRevision.unique_id.in_({row["unique_id"] for row in rows})).order_by(AnnotationRevision.id)
+    found: dict[str, list[AnnotationRevision]] = defaultdict(list)
+    for entry in session.scalars(query):
+        if (entry.unique_id, entry.updated_at) in wanted:
+            found[entry.key].append(entry)
+    return found
 
 
-def _standing(project_id: int, key: str) -> Update:
-    mine = update(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key == key)
-    return mine.where(AnnotationRevision.deleted_at.is_(None))
+def _note_states(task: Json, mirrored: Sequence[AnnotationRevision], change: Change, *, accepted: bool) -> bool:
+    """Set what stands and what is gone of a task's annotations; whether that changed."""
+    shown = {identity(annotation): datetime.fromisoformat(annotation["updated_at"]) for annotation in task.get("annotations") or []}
+    mine = [entry for entry in mirrored if entry.unique_id in shown or entry.ls_task_id == int(task["id"])]
+    changed = False
+    for entry in mine:
+        now = shown.get(entry.unique_id)
+        if now is not None and entry.updated_at <= now:
+            changed |= _is_there(entry)
+        elif entry.deleted_at is None and entry.lost_at is None:
+            changed |= _is_gone(entry, now, change, accepted)
+    return changed
 
 
-def _revision_row(project_id: int, key: str, task: dict[str, Any], annotation: dict[str, Any], people: Mapping[int, str]) -> dict[str, Any]:
+def _is_there(entry: AnnotationRevision) -> bool:
+    if entry.deleted_at is None and entry.lost_at is None:
+        return False
+    entry.deleted_at = entry.lost_at = None
+    return True
+
+
+def _is_gone(entry: AnnotationRevision, now: datetime | None, change: Change, accepted: bool) -> bool:
+    """It is shown no more, or (`now`) in an earlier state."""
+    if now is not None and not accepted:
+        if entry.updated_at - now <= CLOCK:
+            return False
+        raise WentBack(
+            f"Annotation {entry.ls_annotation_id} of task {entry.ls_task_id} is as it was at {now:%Y-%m-%d %H:%M:%S} UTC, "
+            f"though we saw it as of {entry.updated_at:%Y-%m-%d %H:%M:%S}."
+        )
+    if now is None:
+        change.vanished.add(entry.unique_id)
+    entry.deleted_at = utcnow()
+    return True
+
+
+def _note_task(row: LsTask, tasks: Sequence[Json]) -> None:
+    """Which task of Label Studio's it is, and when it changed last. Of twins the known one stays."""
+    by_id = {int(task["id"]): task for task in tasks}
+    if row.ls_task_id == 0:
+        row.ls_task_id = min(by_id)
+    if row.ls_task_id in by_id:
+        row.ls_updated_at = datetime.fromisoformat(by_id[row.ls_task_id]["updated_at"])
+
+
+def _revision_row(project_id: int, key: str, task: Json, annotation: Json, people: Mapping[int, str]) -> Json:
     return {
         "project_id": project_id,
-        "unique_id": _identity(annotation),
+        "unique_id": identity(annotation),
         "updated_at": datetime.fromisoformat(annotation["updated_at"]),
         "key": key,
         "ls_annotation_id": int(annotation["id"]),
         "ls_task_id": int(task["id"]),
-        "annotator": _annotator(annotation.get("completed_by"), people),
+        "annotator": _annotator(annotation.get("updated_by") or annotation.get("completed_by"), people),
         "was_cancelled": bool(annotation.get("was_cancelled")),
         "body": {name: value for name, value in annotation.items() if name != "project"},
         "seen_at": utcnow(),
     }
 
 
-def _identity(annotation: dict[str, Any]) -> str:
-    """Which annotation it is. Task lists leave Label Studio's own `unique_id` out, and ids are reused: the moment of creation tells them apart."""
-    return f"{annotation['id']}@{annotation['created_at']}"
-
-
 def _annotator(who: Any, people: Mapping[int, str]) -> str:
-    identity: Any = who.get("id") if isinstance(who, dict) else who
-    return people.get(identity, f"user {identity}")
-
-
-def _revision(row: AnnotationRevision) -> Revision:
-    result, imported = row.body.get("result") or [], row.unique_id.startswith(IMPORTED)
-    return Revision(row.id, row.unique_id, row.updated_at, row.annotator, row.was_cancelled, row.deleted_at, result, imported)
-
-
-def _label_row(project_id: int, image_id: int, label: Derived) -> dict[str, Any]:
-    return {
-        "project_id": project_id,
-        "image_id": image_id,
-        "annotation_revision_id": label.revision_id,
-        "boxes": label.boxes,
-        "exclusions": label.exclusions,
-        "annotator": label.annotator,
-        "annotated_at": label.annotated_at,
-        "approved_at": label.annotated_at,  # approval policy "on submit": the submission is the approval
-        "created_at": utcnow(),
-    }
+    number: Any = who.get("id") if isinstance(who, dict) else who
+    return people.get(number, f"user {number}")

@@ -1,97 +1,245 @@
-"""Pull: the incremental reconciler. A webhook is a hint that makes it run sooner; what it sees is the truth."""
+"""Pull: the incremental reconciler. A webhook is a hint that makes it run sooner; what it sees is the truth.
+
+Each pull asks what changed since the last one. Now and then, after a hint, and whenever the tasks seen last are not as they
+were, a sweep compares the list of all tasks: deletions show up in no list of changes, and neither does a restored backup.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, utcnow
-from labelwheel.errors import LabelStudioError
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueItem, utcnow
+from labelwheel.errors import InputError, LabelStudioError, WentBack
 from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.labelstudio.client import Project as There
 from labelwheel.lease import HeldLease, hold
-from labelwheel.project import current_project
+from labelwheel.project import current_project, grow_class_map
 from labelwheel.schedule import claim, fire_time
 from labelwheel.settings import Settings
-from labelwheel.vision.label_config import ControlTag, parse
-from sync.mirror import mark_deleted, mirror_tasks
+from labelwheel.vision.label_config import parse, trained_labels
+from sync.mirror import CLOCK, mirror_tasks
+from sync.queue import move
+from sync.reading import Reading, is_applied, reading_of
+from sync.rebuild import rebuild
+from sync.reset import Watch, held, look, standing, stop
+from sync.settle import mark_deleted, settle
+from sync.sweep import Known, Sweep, compare
 
 log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=5)  # Label Studio stamps a row before it commits it: look back a little each time
 BATCH = 100
+PROBED = 3  # tasks that are looked at again: the newest that we saw are the first to show that a server went back
+ROWS = 500
 
 
-def pull(database: Database, settings: Settings, client: LabelStudio) -> int:
-    """Mirror what changed since the last pull; return how many of our tasks were looked at."""
+def pull(database: Database, settings: Settings, client: LabelStudio, *, thorough: bool = False, accepted: bool = False) -> int:
+    """Mirror what changed since the last pull; return how many of our tasks were looked at.
+
+    `thorough` sweeps for deletions in any case. While the pull is held (see `sync.reset`) nothing is done; `accepted` says that a
+    person has just decided that Label Studio is right.
+    """
+    began = utcnow()
     with database.read() as session:
         project = current_project(session, settings)
         hints = list(session.scalars(select(Hint).where(Hint.project_id == project.id, Hint.handled_at.is_(None)).order_by(Hint.id)))
+        if held(session, project.id):
+            return 0
     with hold(database, f"pull:{project.id}") as lease:
         if lease is None:
             return 0
-        tags = parse(project.label_config)
-        seen = _pull_changes(database, client, project, tags, lease)
-        if _deletions_due(database, settings, project, hints):
-            _sweep_deleted(database, client, project, tags)
+        try:
+            there = look(client, project)
+            turn = _prepared(database, settings, client, project, there, lease, accepted)
+            if thorough or _sweep_due(turn, hints):
+                _sweep(turn)
+            seen = _pull_changes(turn)
+        except WentBack as reason:
+            stop(database, project.id, reason.message, began)
+            return 0
         _settle_hints(database, project.id, hints)
     if seen:
         queue.ring("retrain.consider")
     return seen
 
 
-def _pull_changes(database: Database, client: LabelStudio, project: Project, tags: Sequence[ControlTag], lease: HeldLease) -> int:
-    seen, cursor = 0, project.pull_cursor
-    since = cursor - OVERLAP if cursor else None
-    people: dict[int, str] = {}
-    for tasks in _batches(client.changed_tasks(project.ls_project_id, since), BATCH):
-        cursor = max([datetime.fromisoformat(task["updated_at"]) for task in tasks] + ([cursor] if cursor else []))
-        people = people or client.people()
-        if not lease.renew():  # too slow: another pull has begun where the cursor stands
+@dataclass
+class Turn:
+    """What one pull works with."""
+
+    database: Database
+    settings: Settings
+    client: LabelStudio
+    project: Project
+    reading: Reading
+    lease: HeldLease
+    watch: Watch
+
+    @cached_property
+    def people(self) -> dict[int, str]:
+        return self.client.people()
+
+    def renew(self) -> None:
+        if not self.lease.renew():  # too slow: another pull has begun where the cursor stands
             raise LabelStudioError(
                 "Label Studio answered so slowly that another pull took over.", "It goes on by itself; look at its load."
             )
-        with database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
-            seen += mirror_tasks(session, project, tags, tasks, people)
-            session.execute(update(Project).where(Project.id == project.id).values(pull_cursor=cursor))
+
+
+def _prepared(
+    database: Database, settings: Settings, client: LabelStudio, project: Project, there: There, lease: HeldLease, accepted: bool
+) -> Turn:
+    """Read as Label Studio's label config and our settings say now; when that is new, read everything anew."""
+    _note_project(database, project, there)
+    with database.read() as session:
+        project = session.get_one(Project, project.id)
+        reading = reading_of(session, project, settings)
+        watch = Watch(standing(session, project.id), settings.vanish_share, off=accepted)
+        read_so = is_applied(session, project.id, reading)
+    turn = Turn(database, settings, client, project, reading, lease, watch)
+    if not read_so:
+        rebuild(database, project.id, reading, beat=turn.renew)
+    return turn
+
+
+def _note_project(database: Database, project: Project, there: There) -> None:
+    """When it was made, and what can be drawn in it. Whether a new label config is used for the rest, `labelwheel connect` decides."""
+    edited = there.label_config != project.label_config
+    if project.ls_created_at is not None and not edited:
+        return
+    with database.write() as session:
+        row = session.get_one(Project, project.id)
+        row.ls_created_at = row.ls_created_at or there.created_at
+        try:
+            labels = trained_labels(parse(there.label_config)) if edited else []
+        except InputError as error:
+            log.warning("label config cannot be read", error=error.message)  # doctor names it
+            return
+        if edited:
+            grow_class_map(session, project.id, labels, there.label_config)
+
+
+def _pull_changes(turn: Turn) -> int:
+    seen, project, cursor = 0, turn.project, turn.project.pull_cursor
+    since = cursor - OVERLAP if cursor else None
+    for tasks in _batches(turn.client.changed_tasks(project.ls_project_id, since), BATCH):
+        cursor = max([datetime.fromisoformat(task["updated_at"]) for task in tasks] + ([cursor] if cursor else []))
+        turn.renew()
+        seen += _mirror(turn, tasks, cursor)
     return seen
 
 
-def _deletions_due(database: Database, settings: Settings, project: Project, hints: Sequence[Hint]) -> bool:
-    """Looking for deleted tasks reads the id of every task: after a hint that some are gone, else once in the interval of the ticks."""
+def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], cursor: datetime | None = None) -> int:
+    people = turn.people if any(task.get("annotations") for task in tasks) else {}
+    with turn.database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
+        change = mirror_tasks(session, turn.project, tasks, people, accepted=turn.watch.off)
+        turn.watch.count(change.vanished)
+        settle(session, turn.project.id, turn.reading, change.touched, change.keys)
+        if cursor:
+            session.execute(update(Project).where(Project.id == turn.project.id).values(pull_cursor=cursor))
+    return len(change.keys)
+
+
+def _sweep_due(turn: Turn, hints: Sequence[Hint]) -> bool:
+    """Reading the stamp of every task is dear: after a hint that some are gone, when the newest are not as we saw them, else now and then."""
     hinted = any(hint.action == "TASKS_DELETED" for hint in hints)
-    return claim(database, f"deletions:{project.id}", fire_time(utcnow(), settings.tick_pull)) or hinted
+    due = claim(turn.database, f"deletions:{turn.project.id}", fire_time(utcnow(), turn.settings.tick_deletions))
+    return due or hinted or not _as_we_saw_them(turn)
 
 
-def _sweep_deleted(database: Database, client: LabelStudio, project: Project, tags: Sequence[ControlTag]) -> None:
-    """Deleted tasks show up in no change list: compare ids, and look a task of ours up by key where its id is gone or not its alone."""
-    with database.read() as session:
-        query = select(LsTask).join(QueueItem).where(LsTask.project_id == project.id, QueueItem.status != "expired")
-        ours = list(session.scalars(query))
-    # Label Studio gives the id of a deleted newest task to the next one: that id is there, and yet one of the two tasks is not.
-    holders = Counter(row.ls_task_id for row in ours)
-    there = client.task_ids(project.ls_project_id) if ours else set()
-    doubted = [row.key for row in ours if row.ls_task_id not in there or holders[row.ls_task_id] > 1]
-    found = client.find_tasks(project.ls_project_id, doubted)
-    if not doubted:
-        return
-    with database.write() as session:
-        doubtful = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(doubted))
-        rows = list(session.scalars(doubtful.options(joinedload(LsTask.queue_item).joinedload(QueueItem.image))))
-        for row in rows:
-            row.ls_task_id = min(found.get(row.key, [row.ls_task_id]))
-        lost = [row for row in rows if row.key not in found]
-        mark_deleted(session, lost, tags)
-    if lost:
-        log.warning("tasks deleted in Label Studio", count=len(lost))
+def _as_we_saw_them(turn: Turn) -> bool:
+    query = _known(turn.project.id).where(LsTask.ls_task_id != 0, LsTask.ls_updated_at.is_not(None))
+    with turn.database.read() as session:
+        newest = [_as_known(row) for row in session.execute(query.order_by(LsTask.ls_updated_at.desc()).limit(PROBED))]
+    there = {
+        (stamp.key, stamp.id): stamp.updated_at for stamp in turn.client.stamps(turn.project.ls_project_id, [task.key for task in newest])
+    }
+    seen = [(there.get((task.key, task.ls_task_id)), task.updated_at) for task in newest]
+    return all(now is not None and then is not None and now >= then - CLOCK for now, then in seen)
+
+
+def _sweep(turn: Turn) -> None:
+    """Compare the list of all tasks with what we know of ours."""
+    with turn.database.read() as session:  # first ours, then theirs: what is pushed meanwhile is not missed
+        known = [_as_known(row) for row in session.execute(_known(turn.project.id))]
+        stood = _stood(session, turn.project.id)
+    there = turn.client.stamps(turn.project.ls_project_id) if known or stood else ()
+    found = compare(known, stood, there, turn.project.pull_cursor)
+    if found.back and not turn.watch.off:
+        raise WentBack(f"{len(found.back)} tasks are in an earlier state than we saw them in, first {found.back[0]}.")
+    turn.watch.count({unique_id for pair in found.vanished for unique_id in stood[pair]})
+    _note_moved(turn, found)
+    _note_gone(turn, found)
+    _note_vanished(turn, {unique_id for pair in found.vanished for unique_id in stood[pair]})
+    for some in _batches(found.changed, BATCH):
+        turn.renew()
+        _mirror(turn, list(turn.client.tasks(turn.project.ls_project_id, some).values()))
+
+
+def _known(project_id: int) -> Any:
+    columns = (LsTask.id, LsTask.key, LsTask.ls_task_id, LsTask.ls_updated_at, QueueItem.status)
+    return select(*columns).join(QueueItem).where(LsTask.project_id == project_id, QueueItem.status != "expired")
+
+
+def _as_known(row: Any) -> Known:
+    return Known(*row)
+
+
+def _stood(session: Session, project_id: int) -> dict[tuple[str, int], set[str]]:
+    """The annotations that stand in Label Studio, by key and id of their task."""
+    columns = (AnnotationRevision.key, AnnotationRevision.ls_task_id, AnnotationRevision.unique_id)
+    query = select(*columns).where(AnnotationRevision.project_id == project_id, ~AnnotationRevision.unique_id.startswith(IMPORTED))
+    query = query.where(AnnotationRevision.deleted_at.is_(None), AnnotationRevision.lost_at.is_(None)).distinct()
+    found: dict[tuple[str, int], set[str]] = {}
+    for key, ls_task_id, unique_id in session.execute(query).tuples():
+        found.setdefault((key, ls_task_id), set()).add(unique_id)
+    return found
+
+
+def _note_moved(turn: Turn, found: Sweep) -> None:
+    for some in _batches(found.moved.items(), ROWS):
+        with turn.database.write() as session:
+            session.execute(update(LsTask), [{"id": row_id, "ls_task_id": task, "ls_updated_at": None} for row_id, task in some])
+
+
+def _note_gone(turn: Turn, found: Sweep) -> None:
+    load = joinedload(LsTask.queue_item)
+    for some in _batches(found.gone, BATCH):
+        with turn.database.write() as session:
+            rows = list(session.scalars(select(LsTask).where(LsTask.id.in_(some)).options(load)))
+            mark_deleted(session, turn.project.id, turn.reading, rows)
+    for some in _batches(found.unanswered, BATCH):
+        with turn.database.write() as session:
+            for row in session.scalars(select(LsTask).where(LsTask.id.in_(some)).options(load)):
+                move(session, row.queue_item, "pending", "pull", "Label Studio lost the task before anybody had answered")
+    if found.gone:
+        log.warning("tasks deleted in Label Studio", count=len(found.gone))
+    if found.unanswered:
+        queue.ring("sync.push")
+
+
+def _note_vanished(turn: Turn, unique_ids: set[str]) -> None:
+    """Annotations whose task is gone, though another of the same key is there."""
+    for some in _batches(sorted(unique_ids), BATCH):
+        with turn.database.write() as session:
+            query = select(AnnotationRevision).where(AnnotationRevision.project_id == turn.project.id)
+            query = query.where(AnnotationRevision.unique_id.in_(some), AnnotationRevision.deleted_at.is_(None))
+            gone = list(session.scalars(query))
+            for entry in gone:
+                entry.deleted_at = utcnow()
+            images = select(QueueItem.image_id).join(LsTask).where(LsTask.key.in_({entry.key for entry in gone}))
+            settle(session, turn.project.id, turn.reading, set(session.scalars(images.where(LsTask.project_id == turn.project.id))))
 
 
 def _settle_hints(database: Database, project_id: int, hints: Sequence[Hint]) -> None:
@@ -101,7 +249,7 @@ def _settle_hints(database: Database, project_id: int, hints: Sequence[Hint]) ->
             session.execute(update(Hint).where(*seen).values(handled_at=utcnow()))
 
 
-def _batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

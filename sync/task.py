@@ -6,10 +6,9 @@ from typing import Any
 
 from labelwheel.database.tables import QueueItem
 from labelwheel.image_url import image_url
+from labelwheel.labelstudio.client import KEY
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import ControlTag
-
-KEY = "labelwheel_key"
 
 
 def task_key(item: QueueItem) -> str:

@@ -28,9 +28,9 @@ from labelwheel.vision import features, image
 from labelwheel.vision.class_match import Matching
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.image import Pixels
-from labelwheel.vision.label_config import parse
 from ml_backend.draw import draw
 from sync.imported import mirror_imported
+from sync.reading import reading_of
 
 JUDGES = ("val", "test")
 LONGEST_ID = 200
@@ -89,7 +89,9 @@ class Bringer:
 
     def __init__(self, database: Database, settings: Settings, project: Project, matching: Matching, rules: Rules) -> None:
         self._database, self._settings, self._project, self._rules = database, settings, project, rules
-        self._renamed, self._tags = matching.renamed, parse(project.label_config)
+        self._renamed = matching.renamed
+        with database.read() as session:
+            self._reading = reading_of(session, project, settings)
         self._store = ImageStore(settings.images_dir)
         self._seen: dict[str, tuple[str, Drawn]] = {}
 
@@ -127,7 +129,7 @@ class Bringer:
             if arrival is not None:
                 insert_absent(session, Capture, [{**arrival, "image_id": row.id}])
             split = session.scalars(select(Capture.split).where(Capture.image_id == row.id).order_by(Capture.id)).first()
-            told = mirror_imported(session, self._project, row, self._tags, drawn.boxes, self._rules.source, as_new=self._rules.as_new)
+            told = mirror_imported(session, self._project, row, self._reading, drawn.boxes, self._rules.source, as_new=self._rules.as_new)
         self._store.put(data, sha256, image.sniff_suffix(data))  # a retention may have removed it before our row was there
         status = "imported" if told or arrival is not None else "known"
         return Outcome(sample.name, status, split or "", len(drawn.boxes), drawn.faults)

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 QUEUE_STATUSES = ("pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired")
 OPEN_STATUSES = ("pending", "pushed")
-VERDICTS = ("approved", "rejected", "flagged", "withdrawn")
+VERDICTS = ("submitted", "approved", "rejected", "flagged", "withdrawn", "reinstated")
 REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label_error")
 ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
 ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
@@ -88,6 +88,7 @@ class ClassMap(Table):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     version: Mapped[int]
     labels: Mapped[list[Any]]
+    drawn_with: Mapped[list[Any] | None]  # every tag that boxes were ever drawn with, with all its labels: what is gone stays readable
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -106,6 +107,7 @@ class Image(Table):
     uri: Mapped[str] = mapped_column(String(500))  # relative to the store's root
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     expired_at: Mapped[datetime | None]  # when retention removed the bytes; without it a missing file is a lost one
+    erased_at: Mapped[datetime | None]  # when somebody had it erased: the row is a tombstone, and these bytes are refused
 
 
 class ImageAddress(Table):
@@ -265,7 +267,8 @@ class LsTask(Table):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     key: Mapped[str] = mapped_column(String(100))
     queue_item_id: Mapped[int] = mapped_column(ForeignKey("queue_item.id"))
-    ls_task_id: Mapped[int]
+    ls_task_id: Mapped[int]  # 0: Label Studio has lost the task (see sync.reset)
+    ls_updated_at: Mapped[datetime | None]  # Label Studio's `updated_at` of the state that was mirrored last
     generation: Mapped[int] = mapped_column(default=1)
     served_as: Mapped[str | None] = mapped_column(String(120))  # version of the newest pre-annotation that we sent
     adopted: Mapped[bool] = mapped_column(default=False, server_default=false())  # it was there before us: never ours to delete
@@ -287,17 +290,19 @@ class AnnotationRevision(Table):
     key: Mapped[str] = mapped_column(String(100))  # our task key
     ls_annotation_id: Mapped[int]
     ls_task_id: Mapped[int]
-    annotator: Mapped[str] = mapped_column(String(200))
+    annotator: Mapped[str] = mapped_column(String(200))  # who left it in this state
     was_cancelled: Mapped[bool]
     body: Mapped[dict[str, Any]]
     seen_at: Mapped[datetime] = mapped_column(default=utcnow)
     deleted_at: Mapped[datetime | None]
+    lost_at: Mapped[datetime | None]  # Label Studio was reset or restored and knows it no longer; what it said still counts
 
 
 class Review(Table):
-    """Append-only: what somebody said of an annotation as it stood then (`at`). With the mirror it is all that labels follow from.
+    """Append-only: what somebody said of an annotation as it stood then. With the mirror it is all that labels follow from.
 
-    A later edit of the annotation is another matter: no verdict on an earlier state binds it.
+    `submitted` names the author of an annotation that came through our API; `reinstated` takes a withdrawal back. A later edit of the
+    annotation is another matter: no verdict on an earlier state binds it.
     """
 
     __tablename__ = "review"
@@ -307,6 +312,7 @@ class Review(Table):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     key: Mapped[str] = mapped_column(String(100))  # our task key
     unique_id: Mapped[str] = mapped_column(String(64))  # which annotation; as in the mirror
+    annotation_updated_at: Mapped[datetime]  # which state of it; as in the mirror, for two machines' clocks cannot be compared
     verdict: Mapped[str] = mapped_column(String(12))  # VERDICTS
     who: Mapped[str] = mapped_column(String(200))
     why: Mapped[str] = mapped_column(String(500))
@@ -350,7 +356,10 @@ class LabelCheck(Table):
 
 
 class Label(Table):
-    """What we train on: immutable, a pure function of the mirror. An edit supersedes, it never overwrites."""
+    """What we train on: a pure function of the mirror, of reviews and of the approval policy. An edit supersedes, it never overwrites.
+
+    Its revision is the first that said so: a touch that changes nothing, such as a star, makes no other label.
+    """
 
     __tablename__ = "label"
     __table_args__ = (UniqueConstraint("annotation_revision_id"), Index(None, "project_id", "image_id"))

@@ -18,23 +18,37 @@ from labelwheel.labelstudio.connection import Connection
 
 Json = dict[str, Any]
 
-KEY_COLUMN = "data.labelwheel_key"
+KEY = "labelwheel_key"
+KEY_COLUMN = f"data.{KEY}"
 KEYS_PER_REQUEST = 50
 IDS_PER_REQUEST = 1000
 TASKS_PER_REQUEST = 200
-PROJECT_FIELDS = "id,title,label_config,model_version"
+PROJECT_FIELDS = "id,title,label_config,model_version,created_at"
 UNLABELLED = ("total_annotations", "cancelled_annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """That a task is there: Label Studio's id, our key ("" for a task that is not ours), and when it changed last."""
+
+    id: int
+    key: str
+    updated_at: datetime
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project. `model_version` is the version whose predictions pre-label; `url` is for a person's browser."""
+    """A project. `model_version` is the version whose predictions pre-label; `url` is for a person's browser.
+
+    `created_at` tells it from another project that a server which lost its database gives the same id.
+    """
 
     id: int
     title: str
     label_config: str
     model_version: str
     url: str
+    created_at: datetime
 
 
 class LabelStudio:
@@ -142,6 +156,17 @@ class LabelStudio:
         """Ids of all tasks of the project."""
         return {task["id"] for task in self._by_id(project_id, [], include="id")}
 
+    def stamps(self, project_id: int, keys: Sequence[str] | None = None) -> Iterator[Stamp]:
+        """All tasks of the project, or those of these keys, without what is in them: enough to see what is gone, or went back."""
+        chunks = (
+            [[]]
+            if keys is None
+            else [[_condition(KEY_COLUMN, "in_list", "String", some)] for some in _chunks(list(keys), KEYS_PER_REQUEST)]
+        )
+        for conditions in chunks:
+            for task in self._by_id(project_id, conditions, include="id,data,updated_at"):
+                yield Stamp(int(task["id"]), str(task["data"].get(KEY) or ""), datetime.fromisoformat(task["updated_at"]))
+
     def open_tasks(self, project_id: int, page_size: int = 200) -> Iterator[Json]:
         """Whole tasks that nobody has submitted or skipped, by id, with their predictions."""
         untouched = [_condition(column, "equal", "Number", 0) for column in UNLABELLED]
@@ -205,7 +230,8 @@ class LabelStudio:
 
     def _project(self, entry: Json) -> Project:
         address = f"{self.public_url}/projects/{entry['id']}"
-        return Project(entry["id"], entry["title"], entry["label_config"] or "", entry["model_version"] or "", address)
+        created_at = datetime.fromisoformat(entry["created_at"])
+        return Project(entry["id"], entry["title"], entry["label_config"] or "", entry["model_version"] or "", address, created_at)
 
     def _has_predictions(self, project_id: int, version: str) -> bool:
         counts: dict[str, int] = self.connection.read(f"api/projects/{project_id}/model-versions/")

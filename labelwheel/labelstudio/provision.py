@@ -31,7 +31,6 @@ OPTIONS = {
     "evaluate_predictions_automatically": False,  # on, listing tasks would call the ML backend for each one without prediction
     "enable_empty_annotation": True,  # an image without objects is an answer
     "show_skip_button": True,
-    "maximum_annotations": 1,
 }
 HIDDEN = [
     f"tasks:{column}"
@@ -58,17 +57,18 @@ CURE_STORAGE = (
 CURE_BACKEND = "Start ml_backend first, and set LABELWHEEL_ML_BACKEND_URL to its address as Label Studio reaches it."
 
 
-def ensure_project(client: LabelStudio, title: str, label_config: Callable[[], str]) -> Project:
+def ensure_project(client: LabelStudio, title: str, label_config: Callable[[], str], annotators: int = 1) -> Project:
     """Find the project or create it, with the options of the loop. `label_config` (XML) is asked for a new project only."""
     project = client.find_project(title) or client.create_project(title, label_config())
-    ensure_options(client, project.id)
+    ensure_options(client, project.id, annotators)
     return client.project(project.id)
 
 
-def ensure_options(client: LabelStudio, project_id: int) -> None:
-    """Show predictions to annotators, never compute them for lists, accept empty annotations."""
+def ensure_options(client: LabelStudio, project_id: int, annotators: int = 1) -> None:
+    """Show predictions to annotators, never compute them for lists, accept empty annotations; offer each task to so many people."""
     found = client.connection.read(f"api/projects/{project_id}/")
-    differing: dict[str, Any] = {name: value for name, value in OPTIONS.items() if found[name] != value}
+    wanted = OPTIONS | {"maximum_annotations": annotators}
+    differing: dict[str, Any] = {name: value for name, value in wanted.items() if found[name] != value}
     if differing:
         client.connection.call(lambda sdk: sdk.projects.update(id=project_id, **differing))
 

@@ -23,11 +23,11 @@ from labelwheel.database.tables import Deployment, Hint, Label, LsTask, Project,
 from labelwheel.errors import LabelStudioUnreachable
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.settings import Settings
-from labelwheel.vision.label_config import parse
 from ml_backend.app import create_app
-from sync.mirror import settle
 from sync.pull import pull
 from sync.push import push
+from sync.reading import reading_of
+from sync.rebuild import rebuild
 from sync.refresh import refresh
 from sync.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG, Server, free_port
@@ -354,6 +354,7 @@ def test_labels_rebuilt_from_the_mirror_are_equal(wheel: Wheel) -> None:
 
     with wheel.database.write() as session:
         session.execute(delete(Label))
-        for row in session.scalars(select(LsTask).order_by(LsTask.id.desc())):
-            settle(session, row, parse(wheel.project.label_config))
+        reading = reading_of(session, wheel.project, wheel.settings)
+    assert rebuild(wheel.database, wheel.project.id, reading).labels == 4
+    assert rebuild(wheel.database, wheel.project.id, reading, check=True).differing == []
     assert (wheel.labels(), wheel.statuses()) == (before, statuses)

@@ -17,11 +17,12 @@ from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label
 from labelwheel.errors import InputError
 from labelwheel.project import current_class_map
 from labelwheel.settings import PREFIX, get_settings
-from labelwheel.vision.label_config import parse
 from ml_backend.draw import draw
 from retrain import dataset, labels, policy
-from sync.mirror import mark_deleted, mirror_tasks, settle_image
+from sync.mirror import mirror_tasks
+from sync.reading import Reading, reading_of
 from sync.select import select_captures
+from sync.settle import mark_deleted, settle
 from sync.task import task_key
 from tests.fixtures.line import Line, picture
 
@@ -83,6 +84,11 @@ def in_force(line: Line) -> dict[str, Label]:
         return dict(session.execute(query).tuples().all())
 
 
+def reading(line: Line) -> Reading:
+    with line.database.read() as session:
+        return reading_of(session, line.project, line.settings)
+
+
 def image_of(line: Line, number: int) -> Image:
     from labelwheel.vision.image import digest
 
@@ -128,7 +134,7 @@ def test_a_rebuild_from_the_mirror_gives_equal_rows(desk: Line, folder: Path) ->
     with desk.database.write() as session:
         session.execute(delete(Label))
         for image in session.scalars(select(Image)):
-            settle_image(session, desk.project.id, image, parse(desk.project.label_config))
+            settle(session, desk.project.id, reading(desk), [image.id])
     after = content(desk)["labels"]
     assert len(after) == IMAGES + 1
     assert [row[:4] for row in after] == [row[:4] for row in before]
@@ -137,21 +143,23 @@ def test_a_rebuild_from_the_mirror_gives_equal_rows(desk: Line, folder: Path) ->
 
 def test_a_persons_word_outranks_the_dataset_and_the_pull_withdraws_nothing(desk: Line, folder: Path) -> None:
     run(folder)
-    image, tags = image_of(desk, 1), parse(desk.project.label_config)
+    image = image_of(desk, 1)
     with desk.database.write() as session:
         task = _task_of(session, desk, image)
         annotation = {
             "id": 5, "created_at": "2020-01-01T00:00:00+00:00", "updated_at": "2020-01-01T00:00:00+00:00", "completed_by": 1, "result": [],
         }  # fmt: skip
-        answer = {"id": 3, "data": {"labelwheel_key": task.key}, "annotations": [annotation]}
-        mirror_tasks(session, desk.project, tags, [answer], {1: "anna@plant.example"})
+        answer = {"id": 3, "data": {"labelwheel_key": task.key}, "updated_at": "2020-01-01T00:00:00+00:00", "annotations": [annotation]}
+        change = mirror_tasks(session, desk.project, [answer], {1: "anna@plant.example"})
+        settle(session, desk.project.id, reading(desk), change.touched, change.keys)
     assert in_force(desk)[image.sha256].annotator == "anna@plant.example"  # years before the import
     assert told(run(folder))["known"] == IMAGES
     with desk.database.write() as session:
-        mirror_tasks(session, desk.project, tags, [{**answer, "annotations": []}], {})
+        change = mirror_tasks(session, desk.project, [{**answer, "annotations": []}], {})
+        settle(session, desk.project.id, reading(desk), change.touched, change.keys)
     assert in_force(desk)[image.sha256].annotator == "import:boards"
     with desk.database.write() as session:
-        mark_deleted(session, [session.scalars(select(LsTask)).one()], tags)
+        mark_deleted(session, desk.project.id, reading(desk), [session.scalars(select(LsTask)).one()])
     assert len(in_force(desk)) == IMAGES
 
 

@@ -11,10 +11,20 @@ branch_labels = None
 depends_on = None
 
 
+MOMENTS = (
+    ("project", "ls_created_at"),
+    ("ls_task", "ls_updated_at"),
+    ("annotation_revision", "lost_at"),
+    ("image", "erased_at"),
+)
+
+
 def upgrade() -> None:
-    op.add_column("project", sa.Column("ls_created_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("ls_task", sa.Column("adopted", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("label", sa.Column("approved_by", sa.String(length=200), nullable=True))
+    for table, column in MOMENTS:
+        op.add_column(table, sa.Column(column, sa.DateTime(timezone=True), nullable=True))
+    op.add_column("class_map", sa.Column("drawn_with", sa.JSON(), nullable=True))
     _review()
     _correction()
     _label_check()
@@ -28,6 +38,7 @@ def _review() -> None:
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("key", sa.String(length=100), nullable=False),
         sa.Column("unique_id", sa.String(length=64), nullable=False),
+        sa.Column("annotation_updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("verdict", sa.String(length=12), nullable=False),
         sa.Column("who", sa.String(length=200), nullable=False),
         sa.Column("why", sa.String(length=500), nullable=False),
@@ -97,6 +108,6 @@ def _pause() -> None:
 def downgrade() -> None:
     for table in ("pause", "label_check", "correction", "review"):
         op.drop_table(table)
-    for table, column in (("label", "approved_by"), ("ls_task", "adopted"), ("project", "ls_created_at")):
+    for table, column in (("label", "approved_by"), ("ls_task", "adopted"), ("class_map", "drawn_with"), *MOMENTS):
         with op.batch_alter_table(table) as changed:
             changed.drop_column(column)
