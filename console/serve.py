@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask
 
 from labelwheel.log import configure_logging
+from labelwheel.memory import share_arenas
 from labelwheel.settings import Settings
 
 PRELOAD = {
@@ -108,6 +109,7 @@ def _serve(settings: Settings, name: str, build: Callable[[], Flask], port: int,
 
         def load(self) -> Flask:
             configure_logging(settings, name)
+            share_arenas()
             return build()
 
     configure_logging(settings, name)

@@ -28,6 +28,13 @@ def current_project(session: Session, settings: Settings) -> Project:
     return project
 
 
+def projects(session: Session, settings: Settings) -> dict[int, Project]:
+    """Every project of this Label Studio that was ever connected, by Label Studio's id."""
+    return {
+        project.ls_project_id: project for project in session.scalars(select(Project).where(Project.ls_url == settings.label_studio_name))
+    }
+
+
 def remember_project(
     session: Session,
     ls_url: str,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Deployment, Image, Prediction, Project
 from labelwheel.errors import ExpiredError, InputError, ModelError
+from labelwheel.memory import give_back
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
@@ -97,6 +99,7 @@ class Follower:
         self._lock = threading.Lock()
         self._line_up: LineUp | None = None
         self._looked = float("-inf")
+        self._leaving: list[weakref.ref[Detector]] = []
 
     def current(self) -> LineUp | None:
         """The served models, at most `LOOK_SECONDS` old; None while there is no champion. Raises ModelError for a broken file."""
@@ -114,10 +117,18 @@ class Follower:
             return self._line_up
         with self._database.read() as session:
             rows = newest_line_up(session, self._project_id)
+        self._give_back()
         if rows and {slot: row.id for slot, row in rows.items()} != _ids(self._line_up):
-            self._line_up = self._successor(rows)
+            before, self._line_up = self._line_up, self._successor(rows)
+            self._leaving = _leaving(before, self._line_up)
         self._looked = time.monotonic()  # after loading: requests that come during the first load wait for it
         return self._line_up
+
+    def _give_back(self) -> None:
+        """What the models held that left, when the last request has let go of them."""
+        if self._leaving and not any(detector() for detector in self._leaving):
+            self._leaving = []
+            give_back()
 
     def _successor(self, rows: Mapping[Slot, Deployment]) -> LineUp:
         try:
@@ -127,6 +138,12 @@ class Follower:
                 raise  # nothing to fall back on: every request looks again, and says so
             log.error("successor broken, the old models serve on", served_as=rows[CHAMPION].served_as, error=error.message)
             return self._line_up
+
+
+def _leaving(before: LineUp | None, after: LineUp | None) -> list[weakref.ref[Detector]]:
+    staying = {id(served.detector) for served in after.models.values()} if after else set()
+    served = before.models.values() if before else ()
+    return [weakref.ref(one.detector) for one in served if id(one.detector) not in staying]
 
 
 def _ids(line_up: LineUp | None) -> dict[Slot, int]:

@@ -13,6 +13,7 @@ LEASE = "retention"
 def predict_later() -> int:
     """Predict what batches of Label Studio's left over, and store it there; how many were stored."""
     from labelwheel.labelstudio.client import LabelStudio
+    from labelwheel.project import projects
     from labelwheel.storage import ImageStore
     from ml_backend.later import work_off
     from ml_backend.model import DetectorModel
@@ -20,9 +21,10 @@ def predict_later() -> int:
 
     settings, database = get_settings(), get_database()
     here = State(settings, database, ImageStore(settings.images_dir))
-    project = here.project()
     client = LabelStudio(settings.label_studio_url, settings.label_studio_token.get_secret_value())
-    return work_off(database, client, project, DetectorModel(here, project, project.label_config))
+    with database.read() as session:
+        served = list(projects(session, settings).values())
+    return sum(work_off(database, client, project, DetectorModel(here, project, project.label_config)) for project in served)
 
 
 def retain() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 from sqlalchemy import select
 
-from labelwheel.database.tables import Deployment, Project
+from labelwheel.database.tables import Deployment
 from labelwheel.errors import InputError
 from labelwheel.serving import newest_deployment
 from ml_backend import later
@@ -22,8 +22,7 @@ blueprint = Blueprint("protocol", __name__)
 @by_basic
 def setup() -> dict[str, Any]:
     """Answers the very version that predictions carry. Called at every task open: a look into the database, no model load."""
-    _body()
-    project = state().project_or_none()
+    project = state().named_project(_body().get("project"))
     with state().database.read() as session:
         deployment = newest_deployment(session, project.id) if project else None
     return {"model_version": deployment.served_as if deployment else None}
@@ -37,7 +36,7 @@ def predict() -> dict[str, Any]:
     tasks = body.get("tasks")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError("`tasks` is not a list of tasks.", "Call it as Label Studio does.")
-    project = _project(body)
+    project = state().named_project(body.get("project"))
     if project is None:
         return {"results": [[] for _ in tasks]}
     model = DetectorModel(state(), project, str(body.get("label_config") or project.label_config))
@@ -53,11 +52,9 @@ def predict() -> dict[str, Any]:
 @blueprint.get("/versions")
 @by_basic
 def versions() -> dict[str, Any]:
-    """Every version ever served, newest first."""
-    project = state().project_or_none()
+    """Every version ever served, newest first. Label Studio does not say for which project it asks."""
     with state().database.read() as session:
-        query = select(Deployment.served_as).where(Deployment.project_id == (project.id if project else -1))
-        return {"versions": list(dict.fromkeys(session.scalars(query.order_by(Deployment.id.desc()))))}
+        return {"versions": list(dict.fromkeys(session.scalars(select(Deployment.served_as).order_by(Deployment.id.desc()))))}
 
 
 def _body() -> dict[str, Any]:
@@ -65,10 +62,3 @@ def _body() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InputError("The body is not a JSON object.", "Call it as Label Studio does.")
     return body
-
-
-def _project(body: dict[str, Any]) -> Project | None:
-    """The connected project, when the request is about it: `project` is "<id>.<created>" on the wire."""
-    project = state().project_or_none()
-    named = str(body.get("project", "")).partition(".")[0]
-    return project if project and named in ("", str(project.ls_project_id)) else None

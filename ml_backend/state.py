@@ -15,7 +15,7 @@ from flask import current_app
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
-from labelwheel.project import current_project
+from labelwheel.project import current_project, projects
 from labelwheel.resolver.resolve import Resolver
 from labelwheel.serving import Follower, LineUp
 from labelwheel.settings import Settings
@@ -62,6 +62,14 @@ class State:
         """The connected project; NotFoundError when there is none yet."""
         with self.database.read() as session:
             return current_project(session, self.settings)
+
+    def named_project(self, wire: object) -> Project | None:
+        """The project that Label Studio names "<id>.<created>" on the wire, the current one where it names none; None for a stranger."""
+        number = str(wire or "").partition(".")[0]
+        if not number:
+            return self.project_or_none()
+        with self.database.read() as session:
+            return projects(session, self.settings).get(int(number)) if number.isdecimal() else None
 
     def line_up(self, project_id: int) -> LineUp | None:
         """The models that serve a project now; None while there is no champion. Raises ModelError for a broken file."""

@@ -155,7 +155,7 @@ class Bench:
 
     def is_up(self) -> bool:
         try:
-            return requests.get(f"{self._address}/health", timeout=2).ok
+            return requests.get(f"{self._address}/health", timeout=10).ok
         except requests.ConnectionError:
             return False
 

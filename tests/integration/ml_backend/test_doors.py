@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -19,10 +20,12 @@ from werkzeug.test import TestResponse
 from labelwheel.database import Database
 from labelwheel.database.tables import Capture, Hint, Image, Prediction
 from labelwheel.image_url import image_url
+from labelwheel.project import remember_project
 from labelwheel.queue import get_queue
 from ml_backend.app import create_app
 from ml_backend.auth import WEBHOOK_HEADER
-from tests.fixtures.line import BASIC_PASSWORD, LS_PROJECT, TOKEN, WEBHOOK_SECRET, Line, line_settings, picture
+from tests.fixtures.label_studio import LABEL_CONFIG
+from tests.fixtures.line import BASIC_PASSWORD, LABELS, LS_PROJECT, TOKEN, WEBHOOK_SECRET, Line, line_settings, picture
 
 OPEN_ROUTES = {"/health"}
 
@@ -372,6 +375,19 @@ def test_an_unknown_project_gets_nothing_stored(line: Line) -> None:
     line.deploy(0.9)
     (uri,) = stored(line, range(1))
     assert predict(line, {"project": "99.1795455501", "tasks": [line.task(1, uri)] * 2}) == [[], []]
+
+
+def test_projects_are_answered_side_by_side_each_by_its_own_models(line: Line) -> None:
+    with line.database.write() as session:
+        other = remember_project(session, line.settings.label_studio_name, LS_PROJECT + 1, "Another", LABEL_CONFIG, LABELS)
+    line.deploy(0.9)
+    replace(line, project=other).deploy(0.5, 0.5)
+    replace(line, project=other).deploy(0.4, 0.3)
+    task = {"id": 1, "data": {"image": "data:image/png;base64," + base64.b64encode(picture(1)).decode()}}
+    for number, version, score in ((LS_PROJECT, "labelwheel@1", 0.9), (LS_PROJECT + 1, "labelwheel@2", 0.35)) * 2:
+        said = predict(line, {"project": f"{number}.1795455501", "tasks": [task]})[0][0]
+        setup = line.client.post("/setup", json={"project": f"{number}.1795455501"}, headers=basic()).json
+        assert (said["model_version"], setup["model_version"], said["score"]) == (version, version, pytest.approx(score))
 
 
 def test_without_a_model_nothing_is_stored(line: Line) -> None:

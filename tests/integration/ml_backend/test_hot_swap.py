@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -117,3 +118,19 @@ def test_a_model_whose_file_is_gone_is_named(line: Line) -> None:
     with pytest.raises(ModelError, match=r"labelwheel@1 is gone: model-1-1\.onnx") as caught:
         Follower(line.database, line.settings, line.project.id).current()
     assert caught.value.cure
+
+
+def test_the_memory_of_a_model_that_left_is_given_back_when_its_last_request_ends(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(serving, "give_back", lambda: given.append(None))
+    line.deploy(0.9)
+    follower = Follower(line.database, line.settings, line.project.id)
+    under_way = follower.current()
+    line.deploy(0.3)
+    follower.current(), follower.current()
+    assert (under_way is not None, given) == (True, [])
+    del under_way
+    gc.collect()
+    follower.current(), follower.current()
+    assert given == [None]
