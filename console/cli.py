@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console import dataset, labels, model
+from console import dataset, labels, model, simulate
 from console.screen import AsJson, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
@@ -280,6 +280,9 @@ def demo(
     from console.demo.play import play
 
     raise typer.Exit(play(data, seed, missing_source, keep))
+
+
+app.command("simulate")(simulate.simulate)
 
 
 @serve.command("ml-backend")

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
+from pathlib import Path, PurePath
 from xml.sax.saxutils import quoteattr
 
 import cv2
@@ -98,8 +98,12 @@ def _frame(data_dir: Path, path: Path, labels: Sequence[str]) -> Frame:
     truth = _truth(_label_file(data_dir, path), labels, _size(path, payload))
     captured_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     name = path.relative_to(data_dir / "images")
-    source = name.parts[0] if len(name.parts) > 1 else path.stem.split("_")[0]
-    return Frame(source, name.as_posix(), captured_at, payload, truth)
+    return Frame(source_of(name), name.as_posix(), captured_at, payload, truth)
+
+
+def source_of(name: PurePath) -> str:
+    """The source of an image by its path below `images/`: the sub-folder, else the file name up to the first `_`."""
+    return name.parts[0] if len(name.parts) > 1 else name.stem.split("_")[0]
 
 
 def _size(path: Path, payload: bytes) -> tuple[int, int]:
