@@ -39,6 +39,12 @@ class QueueStatus(StrEnum):
     expired = "expired"
 
 
+class CorrectedBy(StrEnum):
+    label = "class"
+    source = "source"
+    model = "model"
+
+
 class QueueName(StrEnum):
     fast = "fast"
     training = "training"
@@ -241,6 +247,73 @@ def conditions(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(answer, indent=2, default=str))
         return
     _show([{"met": "yes" if reason["met"] else "no", "reason": reason["text"]} for reason in answer["reasons"]], False)
+
+
+@app.command()
+def corrections(
+    by: Annotated[CorrectedBy, typer.Option(help="What the rows stand for.")] = CorrectedBy.label,
+    as_json: AsJson = False,
+) -> None:
+    """Count what people did to the boxes that were drawn beforehand: kept, moved, relabelled, deleted, added.
+
+    Example: labelwheel corrections --by model
+    """
+    from sync.corrections import corrections as count
+
+    found = _with_project(lambda session, project, _: count(session, project.id, by.value))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    _show(found["rows"], False, empty="Nobody has corrected a pre-annotation yet.")
+
+
+@app.command()
+def thresholds(
+    suggest: Annotated[bool, typer.Option("--suggest", help="Say from which confidence each class were best shown.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Write what is better into the project's label config in Label Studio.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show from which confidence each class is shown to people, and suggest what would save them seconds.
+
+    A false box must be deleted, a missing one drawn: expected seconds follow from people's corrections, from approved labels that the
+    model was not trained on, and from its detections.
+
+    Example: labelwheel thresholds --suggest
+
+    Example: labelwheel thresholds --apply
+    """
+    from console import thresholds as display
+
+    if not (suggest or apply):
+        _show(_with_project(display.current_rows), as_json)
+        return
+    found, project = _with_project(display.suggested)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _show(display.table(found), False)
+        for line in display.lines(found):
+            screen.print(line, highlight=False)
+    if apply:
+        display.ask_and_apply(get_settings(), project, display.better(found), yes, quiet=as_json)
+
+
+@app.command()
+def doubts(
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show labels that are to be doubted, most doubtful first, and why: what a model that was not trained on them sees otherwise."""
+    from sync.doubts import listing
+
+    rows = _with_project(lambda session, project, _: listing(session, project.id, limit))
+    columns = ("label", "image", "source", "annotator", "score", "second_look", "why")
+    _show(
+        rows if as_json else [{key: row[key] for key in columns} for row in rows],
+        as_json,
+        empty="No label is doubted.",
+    )
 
 
 @app.command()

@@ -42,6 +42,7 @@ JOBS = {
     "sync.push": JobKind("sync.jobs.push"),
     "sync.pull": JobKind("sync.jobs.pull"),
     "sync.refresh": JobKind("sync.jobs.refresh", timeout=3600),
+    "sync.check": JobKind("sync.jobs.check", timeout=3600),
     "retrain.consider": JobKind("retrain.jobs.consider"),
     "retrain.start": JobKind("retrain.jobs.start"),
     "retrain.run": JobKind("retrain.jobs.run", queue="training", timeout=7 * 24 * 3600),

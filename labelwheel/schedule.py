@@ -40,6 +40,7 @@ def intervals(settings: Settings) -> dict[str, int]:
     return {
         "sync.select": settings.tick_select,
         "sync.pull": settings.tick_pull,
+        "sync.check": settings.tick_check,
         "retrain.consider": settings.tick_policy,
         "drift.check": settings.tick_drift,
         "ml_backend.retain": settings.tick_retention,

@@ -183,6 +183,12 @@ class Settings(BaseSettings):
         "until somebody decides.",
     )
 
+    # label errors
+    doubt_below: float = Field(0.2, ge=0, le=1, description="Labels of which a model is less sure than this (0: surely wrong) are flagged.")
+    second_looks_per_day: int = Field(
+        20, ge=0, description="Flagged labels that people are asked to look at once more in 24 hours, most doubtful first."
+    )
+
     # the door and what it keeps
     retention_days: int = Field(
         90, ge=0, description="Days after which the bytes of an image that nobody needs are removed; its rows stay. 0: never."
@@ -229,6 +235,7 @@ class Settings(BaseSettings):
     tick_select: int = Field(60, ge=1, description="Seconds between selections.")
     tick_pull: int = Field(60, ge=1, description="Seconds between pulls, when no webhook asks for one.")
     tick_deletions: int = Field(300, ge=1, description="Seconds between comparisons of all tasks, when no webhook asks for one.")
+    tick_check: int = Field(600, ge=1, description="Seconds between label checks, when no pull asks for one.")
     tick_policy: int = Field(60, ge=1, description="Seconds between looks of the retraining policy.")
     tick_drift: int = Field(300, ge=1, description="Seconds between drift checks.")
     tick_retention: int = Field(3600, ge=1, description="Seconds between retentions.")

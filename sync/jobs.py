@@ -26,6 +26,12 @@ def pull() -> int:
     return pull(get_database(), get_settings(), open_client(get_settings()))
 
 
+def check() -> int:
+    from sync.check import check
+
+    return check(get_database(), get_settings(), utcnow())
+
+
 def refresh(deployment_id: int) -> int:
     from sync.refresh import refresh
 

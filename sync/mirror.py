@@ -15,6 +15,7 @@ from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import AnnotationRevision, Image, LsTask, Project, QueueItem, utcnow
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio.client import KEY
+from sync.correct import begun_from
 
 CLOCK = timedelta(seconds=5)  # by which a server's clock may be set back without meaning anything
 IMPORT_KEY = "-import"
@@ -175,9 +176,15 @@ def _revision_row(project_id: int, key: str, task: Json, annotation: Json, peopl
         "ls_task_id": int(task["id"]),
         "annotator": _annotator(annotation.get("updated_by") or annotation.get("completed_by"), people),
         "was_cancelled": bool(annotation.get("was_cancelled")),
-        "body": {name: value for name, value in annotation.items() if name != "project"},
+        "body": {name: value for name, value in annotation.items() if name != "project"} | _beginning(task, annotation),
         "seen_at": utcnow(),
     }
+
+
+def _beginning(task: Json, annotation: Json) -> Json:
+    """The prediction that the annotation began from, where Label Studio itself keeps it: lists of tasks leave it out, and it may be deleted later."""
+    found = begun_from(annotation, task.get("predictions") or [])
+    return {} if found is None else {"prediction": found}
 
 
 def _annotator(who: Any, people: Mapping[int, str]) -> str:

@@ -71,6 +71,7 @@ def pull(database: Database, settings: Settings, client: LabelStudio, *, thoroug
         _settle_hints(database, project.id, hints)
     if seen:
         queue.ring("retrain.consider")
+        queue.ring("sync.check")
     return seen
 
 

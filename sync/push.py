@@ -28,6 +28,7 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision.label_config import ControlTag, parse, pushed_tag, shown_tags
 from labelwheel.vision.pre_annotation import Sight, View, pre_annotation, tags_by_view
 from sync.queue import move
+from sync.second_look import drawn_again
 from sync.task import task_key, task_payload
 
 log = structlog.get_logger(__name__)
@@ -87,13 +88,24 @@ def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
 
 
 def prediction_for(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
-    """The pre-annotation of an item by the served models; None without a model or for an image that cannot be read."""
+    """The pre-annotation of an item by the served models; None without a model or for an image that cannot be read.
+
+    Of a label that is doubted it is the label, as it was drawn.
+    """
+    doubted = _doubted(desk, item) if item.reason == "label_error" and desk.served_as else None
+    if doubted is not None:
+        return doubted
     try:
         sights = _sights(desk, desk.line_up, item) if desk.line_up else {}
     except LabelwheelError as error:  # the person can still label it
         log.warning("no pre-annotation", item=item.id, error=error.message)
         return None
     return pre_annotation(sights, shown_tags(desk.tags), desk.served_as or "", desk.settings.display_threshold) if sights else None
+
+
+def _doubted(desk: Desk, item: QueueItem) -> dict[str, Any] | None:
+    with desk.database.read() as session:
+        return drawn_again(session, item.image_id, desk.served_as or "")
 
 
 def _sights(desk: Desk, line_up: LineUp, item: QueueItem) -> dict[View, Sight]:

@@ -21,6 +21,7 @@ from labelwheel.database.tables import (
     Review,
     utcnow,
 )
+from sync.correct import keep_corrections
 from sync.mirror import import_key
 from sync.queue import move
 from sync.reading import Reading
@@ -57,6 +58,7 @@ def _settle(session: Session, project_id: int, reading: Reading, ids: Sequence[i
     session.flush()
     found = outcomes(session, project_id, reading, ids)
     write_labels(session, project_id, {image_id: outcome.labels for image_id, outcome in found.items()})
+    keep_corrections(session, project_id, ids, reading.tags)
     for image_id, rows in _tasks(session, project_id, ids).items():
         for row in rows:
             _move(session, row, found[image_id], seen)
@@ -79,17 +81,25 @@ def _open_round(session: Session, rows: Sequence[LsTask], outcome: Outcome, read
         open_round(session, newest, "disagreement", AGAIN, str(reading.policy), f"annotators of round {newest.round} do not agree")
 
 
-def open_round(session: Session, item: QueueItem, reason: str, priority: float, who: str, why: str) -> None:
-    """Let people look again at the image of an item: its next round, once however often it is asked for."""
+def open_round(
+    session: Session, item: QueueItem, reason: str, priority: float, who: str, why: str, scores: dict[str, Any] | None = None
+) -> bool:
+    """Let people look again at the image of an item: its next round, once however often it is asked for; whether it is new.
+
+    The round has the item's scores, or its own.
+    """
     now = utcnow()
     row: dict[str, Any] = {name: getattr(item, name) for name in ("project_id", "image_id", "capture_id", "scores", "decision_id")}
     row |= {"round": item.round + 1, "status": "pending", "reason": reason, "priority": priority, "created_at": now, "updated_at": now}
+    row |= {} if scores is None else {"scores": scores}
     mine = select(QueueItem.id).where(
         QueueItem.project_id == item.project_id, QueueItem.image_id == item.image_id, QueueItem.round == item.round + 1
     )
-    if session.scalar(mine) is None:
-        insert_absent(session, QueueItem, [row])
-        session.add(QueueEvent(queue_item_id=session.scalars(mine).one(), status="pending", who=who, why=why))
+    if session.scalar(mine) is not None:
+        return False
+    insert_absent(session, QueueItem, [row])
+    session.add(QueueEvent(queue_item_id=session.scalars(mine).one(), status="pending", who=who, why=why))
+    return True
 
 
 def write_labels(session: Session, project_id: int, derived: Mapping[int, Sequence[DerivedLabel]]) -> None:

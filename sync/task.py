@@ -25,7 +25,12 @@ def task_payload(item: QueueItem, tag: ControlTag, settings: Settings, predictio
         "external_id": item.capture.external_id,
         "source": item.capture.source,
         "captured_at": item.capture.captured_at.isoformat(),
-        "reason": item.reason,
+        "reason": _reason(item),
         "priority": item.priority,
     }
     return {"data": data, "meta": {KEY: key}, "predictions": [prediction] if prediction else []}
+
+
+def _reason(item: QueueItem) -> str:
+    """Why a person is asked; of a doubted label also what is doubted and where."""
+    return f"{item.reason}: {item.scores['why']}" if item.reason == "label_error" else item.reason

@@ -104,6 +104,10 @@ class LabelStudio:
         self.connection.call(lambda sdk: sdk.projects.update(id=project_id, model_version=wanted))
         return taken
 
+    def set_label_config(self, project_id: int, label_config: str) -> None:
+        """Replace the project's label config; one that does not fit what was drawn already raises with Label Studio's reason."""
+        self.connection.call(lambda sdk: sdk.projects.update(id=project_id, label_config=label_config))
+
     # tasks
 
     def import_tasks(self, project_id: int, tasks: list[Json]) -> list[int]:

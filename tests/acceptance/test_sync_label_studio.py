@@ -17,13 +17,15 @@ from sqlalchemy import delete, select
 from werkzeug.serving import make_server
 
 from console.connect import connect
+from console.thresholds import apply as write_thresholds
 from labelwheel import queue, schedule
 from labelwheel.database import get_database, migrate
-from labelwheel.database.tables import Deployment, Hint, Label, LsTask, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Correction, Deployment, Hint, Label, LsTask, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelStudioUnreachable
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.settings import Settings
 from ml_backend.app import create_app
+from sync.check import check
 from sync.pull import pull
 from sync.push import push
 from sync.reading import reading_of
@@ -358,3 +360,36 @@ def test_labels_rebuilt_from_the_mirror_are_equal(wheel: Wheel) -> None:
     assert rebuild(wheel.database, wheel.project.id, reading).labels == 4
     assert rebuild(wheel.database, wheel.project.id, reading, check=True).differing == []
     assert (wheel.labels(), wheel.statuses()) == (before, statuses)
+
+
+def test_corrections_are_counted_thresholds_are_written_and_a_doubtful_label_comes_back_as_it_was_drawn(wheel: Wheel) -> None:
+    wheel.deploy(0.9, 0.5)
+    (task,) = wheel.pushed(1)
+    (shown,) = wheel.tasks()[0]["predictions"]
+    kept, other = ({**region, "origin": "prediction"} for region in shown["result"])
+    swapped = {**other, "origin": "prediction-changed", "value": {**other["value"], "rectanglelabels": ["short"]}}
+    mine = drawn(60, "short") | {"origin": "manual"}
+    wheel.studio.create_annotation(task, [kept, swapped, mine], parent_prediction=shown["id"], lead_time=7.5)
+    wheel.pull()
+    with wheel.database.read() as session:
+        (correction,) = session.scalars(select(Correction))
+    assert [(one["outcome"], one["label"], one["confidence"], one["new_label"]) for one in correction.outcomes] == [
+        ("kept", "open", pytest.approx(0.9), "open"), ("relabelled", "open", pytest.approx(0.5), "short"), ("added", None, None, "short"),
+    ]  # fmt: skip
+    assert (correction.served_as, correction.seconds, correction.source) == (shown["model_version"], 7.5, "line-a")
+
+    write_thresholds(wheel.settings, wheel.project, {"open": 0.6})
+    config = wheel.studio.project(wheel.project.ls_project_id).label_config
+    assert config == LABEL_CONFIG.replace('<Label value="open"/>', '<Label value="open" model_score_threshold="0.6"/>')
+    with wheel.database.read() as session:
+        assert session.get_one(Project, wheel.project.id).label_config == config
+
+    doubting = wheel.settings.model_copy(update={"doubt_below": 1.0})
+    assert check(wheel.database, doubting, utcnow()) == 1
+    assert wheel.push() == 1
+    (again,) = [entry for entry in wheel.tasks() if entry["id"] != task]
+    assert again["data"]["reason"].startswith("label_error: the model sees ")
+    (drawn_before,) = again["predictions"]
+    assert [(one["id"], one["value"]["rectanglelabels"]) for one in drawn_before["result"]] == [
+        (one["id"], one["value"]["rectanglelabels"]) for one in (kept, swapped, mine)
+    ]

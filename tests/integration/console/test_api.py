@@ -19,7 +19,7 @@ from tests.integration.console.test_doors import log_in
 
 GETS = [
     "/api/retraining/status", "/api/retraining/conditions", "/api/retraining/history", "/api/labeling-queue", "/api/labeling-queue/stats",
-    "/api/metrics/drift", "/api/overview", "/api/door", "/api/predictions/requests",
+    "/api/metrics/drift", "/api/metrics/corrections?by=model", "/api/overview", "/api/door", "/api/predictions/requests",
 ]  # fmt: skip
 
 

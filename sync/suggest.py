@@ -1,0 +1,91 @@
+"""What display thresholds are suggested by: approved labels, stored detections and corrections of the project."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labelwheel.database.tables import Deployment, Label, Prediction, Project
+from labelwheel.errors import NotFoundError
+from labelwheel.serving import detections_of, newest_deployment
+from labelwheel.settings import Settings
+from labelwheel.vision.detection import Detection, LabelledBox
+from labelwheel.vision.label_config import ControlTag, parse, trained_labels, trained_tags
+from sync.correct import OUTCOMES
+from sync.corrections import standing
+from sync.seconds import Timed, at_work
+from sync.thresholds import Seen, Suggestions, suggest
+from sync.unseen import seen_images
+
+MOST_IMAGES = 2000  # the newest: what a camera sees now is what people review next
+
+
+def suggestions(session: Session, project: Project, settings: Settings) -> dict[str, Any]:
+    """Per class: its threshold now and the suggested one, and the seconds that this saves; JSON-ready. NotFoundError without a champion."""
+    deployment = newest_deployment(session, project.id)
+    if deployment is None:
+        raise NotFoundError(
+            "No model serves yet: nothing is shown from any threshold on.", "Label the first batch; the first model follows."
+        )
+    tags = parse(project.label_config)
+    found = suggest(
+        _images(session, project.id, deployment, trained_tags(tags)), timed(session, project.id), current(tags, settings), _seed(project)
+    )
+    return {"model_version": deployment.served_as, **as_dict(found)}
+
+
+def current(tags: Sequence[ControlTag], settings: Settings) -> dict[str, float]:
+    """From which confidence each label that we train on is shown now."""
+    tag_of = {label: tag for tag in reversed(trained_tags(tags)) for label in tag.labels}
+    return {label: tag_of[label].enough(label, settings.display_threshold) for label in trained_labels(tags)}
+
+
+def timed(session: Session, project_id: int) -> list[Timed]:
+    """The annotations whose seconds are known, without those that took so long that nobody was at work."""
+    rows = [row for row in standing(session, project_id) if row.seconds is not None]
+    counts = [Counter(outcome["outcome"] for outcome in row.outcomes) for row in rows]
+    found = [Timed(row.seconds or 0.0, tuple(count[name] for name in OUTCOMES)) for row, count in zip(rows, counts, strict=True)]
+    return at_work(found)
+
+
+def as_dict(found: Suggestions) -> dict[str, Any]:
+    return {
+        "images": found.images,
+        "annotations": found.annotations,
+        "seconds_now": found.now.as_dict(),
+        "seconds_then": found.then.as_dict(),
+        "acts": {name: estimate.as_dict() for name, estimate in found.acts.items()},
+        "classes": [{**asdict(one), "saves": one.saves.as_dict()} for one in found.classes],
+    }
+
+
+def _images(session: Session, project_id: int, deployment: Deployment, tags: Sequence[ControlTag]) -> list[Seen]:
+    """Approved images that the champion has looked at and was not trained on."""
+    seen = seen_images(session, deployment.model_version_id)
+    query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
+    query = query.where(Label.project_id == project_id, Prediction.model_version_id == deployment.model_version_id)
+    query = query.where(Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
+    rows = {
+        label.image_id: (label, prediction) for label, prediction in session.execute(query.order_by(Label.approved_at, Label.id)).tuples()
+    }
+    newest = sorted((row for image_id, row in rows.items() if image_id not in seen), key=lambda row: -row[0].id)[:MOST_IMAGES]
+    return [Seen([LabelledBox.from_dict(box) for box in label.boxes], shown_as(detections_of(found), tags)) for label, found in newest]
+
+
+def shown_as(detections: Sequence[Detection], tags: Sequence[ControlTag]) -> list[Detection]:
+    """The detections under the labels that the tags show them by; those that none shows are left out."""
+    found = []
+    for item in detections:
+        label = next((shown[0] for tag in tags if (shown := tag.shows(item.label, 0))), None)
+        found += [replace(item, label=label)] if label is not None and not item.whole else []
+    return found
+
+
+def _seed(project: Project) -> int:
+    return zlib.crc32(project.salt.encode())  # the same data give the same answer
