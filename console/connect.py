@@ -19,6 +19,7 @@ from retrain.deploy import renew
 from sync import reset
 from sync.approve import parse_policy
 from sync.pull import pull
+from sync.reading import reading_of
 from sync.reset import Answer
 
 
@@ -74,7 +75,8 @@ def _refuse_another(settings: Settings, client: LabelStudio, known: ProjectRow) 
 
 def _accept(settings: Settings, known: ProjectRow, there: Project, answer: Answer) -> None:
     with get_database(settings.database_url).write() as session:
-        reset.accept(session, session.get_one(ProjectRow, known.id), there, answer)
+        row = session.get_one(ProjectRow, known.id)
+        reset.accept(session, row, there, answer, reading_of(session, row, settings))
 
 
 def open_client(settings: Settings) -> LabelStudio:

@@ -16,15 +16,19 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import IMPORTED, AnnotationRevision, LsTask, Pause, Project, utcnow
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, LsTask, Pause, Project, QueueItem, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, WentBack
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.client import Project as There
+from sync.reading import Reading
+from sync.settle import settle
 
 log = structlog.get_logger(__name__)
 
 PULL = "pull"
 FEWEST = 10  # annotations; people do delete some at once
+_PEOPLES = ~AnnotationRevision.unique_id.startswith(IMPORTED)
+
 Answer = Literal["keep", "withdraw"]
 
 
@@ -51,7 +55,7 @@ class Watch:
 
 def standing(session: Session, project_id: int) -> int:
     """How many annotations of people stand in Label Studio, as far as we have seen."""
-    mine = AnnotationRevision.project_id == project_id, ~AnnotationRevision.unique_id.startswith(IMPORTED)
+    mine = AnnotationRevision.project_id == project_id, _PEOPLES
     query = select(func.count(AnnotationRevision.unique_id.distinct())).where(*mine, AnnotationRevision.deleted_at.is_(None))
     return session.scalar(query.where(AnnotationRevision.lost_at.is_(None))) or 0
 
@@ -94,20 +98,30 @@ def stop(database: Database, project_id: int, why: str, since: datetime) -> None
     log.error("pull stopped until somebody decides", why=why)
 
 
-def accept(session: Session, row: Project, there: There, answer: Answer) -> None:
+def accept(session: Session, row: Project, there: There, answer: Answer, reading: Reading) -> None:
     """Take this project for ours as it is now, and let the next pull look at all of it. May run twice, and be killed after."""
     pause = held(session, row.id)
     row.ls_project_id, row.ls_created_at, row.pull_cursor = there.id, there.created_at, None
     if answer == "keep":
-        _lose_all(session, row.id, pause.since if pause else None)
+        if pause is not None:
+            _revive(session, row.id, reading, pause.since)
+        _lose_all(session, row.id)
     if pause is not None:
         session.delete(pause)
 
 
-def _lose_all(session: Session, project_id: int, since: datetime | None) -> None:
+def _revive(session: Session, project_id: int, reading: Reading, since: datetime) -> None:
+    """What was taken for deleted in the pull that gave the alarm."""
+    gone = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, _PEOPLES, AnnotationRevision.deleted_at >= since)
+    revived = list(session.scalars(gone))
+    for entry in revived:
+        entry.deleted_at, entry.lost_at = None, utcnow()
+    images = select(QueueItem.image_id).join(LsTask).where(LsTask.project_id == project_id)
+    settle(session, project_id, reading, set(session.scalars(images.where(LsTask.key.in_({entry.key for entry in revived})))))
+
+
+def _lose_all(session: Session, project_id: int) -> None:
     """Nothing is known to be in Label Studio until it is seen there; what people said counts meanwhile."""
-    mine = update(AnnotationRevision).where(AnnotationRevision.project_id == project_id, ~AnnotationRevision.unique_id.startswith(IMPORTED))
-    if since is not None:
-        session.execute(mine.where(AnnotationRevision.deleted_at >= since).values(deleted_at=None, lost_at=utcnow()))
+    mine = update(AnnotationRevision).where(AnnotationRevision.project_id == project_id, _PEOPLES)
     session.execute(mine.where(AnnotationRevision.deleted_at.is_(None), AnnotationRevision.lost_at.is_(None)).values(lost_at=utcnow()))
     session.execute(update(LsTask).where(LsTask.project_id == project_id).values(ls_task_id=0, ls_updated_at=None))

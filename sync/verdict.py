@@ -10,7 +10,7 @@ from labelwheel.errors import InputError, NotFoundError
 from sync.reading import Reading
 from sync.settle import settle
 
-CURE = "Look it up with `labelwheel labels`; what was submitted a moment ago is there after the next pull."
+CURE = "Look it up with `labelwheel labels list`; what was submitted a moment ago is there after the next pull."
 
 
 def give(session: Session, project: Project, reading: Reading, unique_id: str, verdict: str, who: str, why: str) -> None:

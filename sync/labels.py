@@ -1,0 +1,63 @@
+"""Labels as a person lists them: what was said of which image, by whom, and whether it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label
+
+STATUSES = ("approved", "waiting", "superseded", "withdrawn")
+
+
+def listing(
+    session: Session, project_id: int, limit: int = 50, status: str | None = None, annotator: str | None = None, image: str | None = None
+) -> list[dict[str, Any]]:
+    """Labels of a project, the newest first, as JSON-ready rows. `image` is a SHA-256 (or how it begins) or an external id."""
+    query = select(Label, Image.sha256, AnnotationRevision.key, AnnotationRevision.ls_task_id).join(Image, Image.id == Label.image_id)
+    query = query.join(AnnotationRevision, AnnotationRevision.id == Label.annotation_revision_id).where(Label.project_id == project_id)
+    if annotator:
+        query = query.where(Label.annotator == annotator)
+    if status:
+        query = query.where(*_of_status(status))
+    if image:
+        named = select(Capture.image_id).where(Capture.project_id == project_id, Capture.external_id == image)
+        query = query.where(Image.sha256.startswith(image.lower(), autoescape=True) | Image.id.in_(named))
+    rows = session.execute(query.order_by(Label.annotated_at.desc(), Label.id.desc()).limit(limit)).tuples()
+    return [_as_row(label, sha256, key, task) for label, sha256, key, task in rows]
+
+
+def status_of(label: Label) -> str:
+    """One of STATUSES; what is approved counts."""
+    if label.withdrawn_at is not None:
+        return "withdrawn"
+    if label.superseded_by is not None:
+        return "superseded"
+    return "approved" if label.approved_at is not None else "waiting"
+
+
+def _of_status(status: str) -> list[ColumnElement[bool]]:
+    if status == "withdrawn":
+        return [Label.withdrawn_at.is_not(None)]
+    if status == "superseded":
+        return [Label.withdrawn_at.is_(None), Label.superseded_by.is_not(None)]
+    approved = Label.approved_at.is_not(None) if status == "approved" else Label.approved_at.is_(None)
+    return [Label.withdrawn_at.is_(None), Label.superseded_by.is_(None), approved]
+
+
+def _as_row(label: Label, sha256: str, key: str, task: int) -> dict[str, Any]:
+    return {
+        "id": label.id,
+        "status": status_of(label),
+        "image": sha256,
+        "annotator": label.annotator,
+        "annotated_at": label.annotated_at.isoformat(),
+        "approved_by": label.approved_by,
+        "approved_at": label.approved_at.isoformat() if label.approved_at else None,
+        "boxes": label.boxes,
+        "exclusions": label.exclusions,
+        "key": key,
+        "task": task,
+    }
