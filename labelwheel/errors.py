@@ -15,6 +15,7 @@
     ├── TooLate                  a batch had no time for a task; it is predicted in the background
     ├── FetchError               an image's server refused, was late, or sent something unusable
     ├── DatabaseMissing          nothing was ever started in this home
+    ├── NotWritten               the database did not take what was to be written
     ├── QueueUnreachable         Redis / Valkey does not answer
     ├── ModelError               a model file cannot be loaded or does not fit the class map
     ├── DatasetError             a dataset cannot be built or restored
@@ -126,6 +127,11 @@ class FetchError(LabelwheelError):
 
 class DatabaseMissing(LabelwheelError):
     code = "database"
+    status = 503
+
+
+class NotWritten(LabelwheelError):
+    code = "not_written"
     status = 503
 
 

@@ -43,6 +43,7 @@ JOBS = {
     "sync.pull": JobKind("sync.jobs.pull"),
     "sync.refresh": JobKind("sync.jobs.refresh", timeout=3600),
     "sync.check": JobKind("sync.jobs.check", timeout=3600),
+    "sync.adopt": JobKind("sync.jobs.adopt", timeout=3600),
     "retrain.consider": JobKind("retrain.jobs.consider"),
     "retrain.start": JobKind("retrain.jobs.start"),
     "retrain.run": JobKind("retrain.jobs.run", queue="training", timeout=7 * 24 * 3600),

@@ -20,7 +20,17 @@ from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Deployment, Hint, PredictionRequest, QueueItem, Tick, TrainingRun, utcnow
+from labelwheel.database.tables import (
+    ACTIVE_RUN_STATUSES,
+    Deployment,
+    Hint,
+    PredictionRequest,
+    Project,
+    QueueItem,
+    Tick,
+    TrainingRun,
+    utcnow,
+)
 from labelwheel.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -28,6 +38,7 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_SECONDS = 120
 HINT_SECONDS = 3  # a busy annotator sends a webhook every few seconds, and every pull costs Label Studio as much as several clicks
 KEEP_TICKS = timedelta(days=2)
+KEEP_HINTS = timedelta(days=7)
 
 
 def fire_time(now: datetime, seconds: int) -> datetime:
@@ -70,6 +81,7 @@ def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
     _forget_lost_jobs()
     with database.write() as session:
         session.execute(delete(Tick).where(Tick.fire_time < now - KEEP_TICKS))
+        session.execute(delete(Hint).where(Hint.handled_at < now - KEEP_HINTS))
     return due
 
 
@@ -81,6 +93,8 @@ def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]
         yield "sync.refresh", deployment_id
     if session.scalar(select(exists().where(PredictionRequest.ended_at.is_(None)))):
         yield "ml_backend.predict_later", None
+    if session.scalar(select(exists().where(Project.adopt_after.is_not(None)))):
+        yield "sync.adopt", None
     silent = now - timedelta(seconds=HEARTBEAT_SECONDS)
     for run_id in session.scalars(_stalled_runs(silent)):
         yield "retrain.run", run_id

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +21,11 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from labelwheel.ahead import ahead
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Deployment, Image, Prediction, Project
-from labelwheel.errors import ExpiredError, InputError, ModelError
+from labelwheel.errors import ExpiredError, InputError, LabelwheelError, ModelError
 from labelwheel.memory import give_back
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
@@ -218,8 +220,39 @@ def predict_stored(database: Database, served: Served, image: Image, store: Imag
         known = stored_predictions(session, [image.id], served.model_version_id)
     if image.id in known:
         return detections_of(known[image.id])
+    return predict(database, served, image.id, _pixels(image, store, settings), settings.display_threshold)
+
+
+def predict_all(
+    database: Database, served: Served, images: Sequence[Image], store: ImageStore, settings: Settings
+) -> dict[int, list[Detection]]:
+    """What the model sees in stored images, by their ids: one query for what is stored, the others looked at with one image on each core.
+
+    An image that cannot be looked at is absent, and named in the log.
+    """
+    with database.read() as session:
+        known = stored_predictions(session, [image.id for image in images], served.model_version_id)
+    found = {image_id: detections_of(row) for image_id, row in known.items()}
+    missing = [image for image in images if image.id not in known]
+    coming = ahead(lambda image: _begin(served, image, store, settings), missing, served.detector.lanes)
+    for image, detected in zip(missing, coming, strict=True):
+        try:
+            found[image.id] = store_detected(database, served, image.id, detected.result(), settings.display_threshold)
+        except LabelwheelError as error:
+            log.warning("image not looked at", image=image.sha256[:12], error=error.message)
+    return found
+
+
+def _begin(served: Served, image: Image, store: ImageStore, settings: Settings) -> Future[Detected]:
+    try:
+        return served.detector.submit(_pixels(image, store, settings))
+    except LabelwheelError as error:  # whoever reads the future is told
+        failed: Future[Detected] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _pixels(image: Image, store: ImageStore, settings: Settings) -> npt.NDArray[np.uint8]:
     if image.expired_at is not None:
         raise ExpiredError(f"The bytes of image {image.sha256[:12]} expired on {image.expired_at:%Y-%m-%d}.", "Send the image again.")
-    data = store.read(image.uri)
-    pixels = vision_image.decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-    return predict(database, served, image.id, pixels, settings.display_threshold)
+    return vision_image.decode(store.read(image.uri), max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)

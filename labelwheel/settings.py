@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     )
     label_studio_project: str = Field("Labelwheel", min_length=3, max_length=50, description="Title of the project.")
     label_config: Path = Field(Path("label_config.xml"), description="Label config from which a new project is created.")
+    adopt: bool = Field(
+        True,
+        description="Adopt tasks that others make in the project: their images are copied into our store, what is drawn on them becomes "
+        "labels, and our key is written into their data.",
+    )
     image_urls: str = Field(
         "local-files",
         pattern="^(local-files|signed)$",
@@ -168,6 +173,12 @@ class Settings(BaseSettings):
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
     push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
+    old_predictions: str = Field(
+        "keep",
+        pattern="^(keep|remove)$",
+        description="What a refresh does with the earlier versions' predictions of open tasks: `keep` or `remove`.",
+    )
+
     # review
     approval: str = Field(
         "submit",
@@ -184,7 +195,7 @@ class Settings(BaseSettings):
     )
 
     # label errors
-    doubt_below: float = Field(0.5, ge=0, le=1, description="Labels of which a model is less sure than this (0: surely wrong) are flagged.")
+    doubt_below: float = Field(0.2, ge=0, le=1, description="Labels of which a model is less sure than this (0: surely wrong) are flagged.")
     second_looks_per_day: int = Field(
         20, ge=0, description="Flagged labels that people are asked to look at once more in 24 hours, most doubtful first."
     )

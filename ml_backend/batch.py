@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from labelwheel.ahead import ahead
 from labelwheel.database.tables import Image
 from labelwheel.errors import LabelwheelError, TooLate
 from labelwheel.resolver.resolve import Found, Loaded
@@ -25,7 +26,6 @@ from labelwheel.vision.detector import Detected
 from labelwheel.vision.image import Pixels
 from labelwheel.vision.label_config import ControlTag, Slot
 from labelwheel.vision.pre_annotation import Sight, pre_annotation, tags_by_view
-from ml_backend.ahead import ahead
 from ml_backend.state import State
 
 log = structlog.get_logger(__name__)

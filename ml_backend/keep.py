@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent, insert_new
 from labelwheel.database.tables import Capture, Image, Project, utcnow
+from labelwheel.draw import draw
 from labelwheel.errors import ConflictError
 from labelwheel.vision import features, image
-from ml_backend.draw import draw
 from ml_backend.pressure import DiskFull
 from ml_backend.state import State
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from ml_backend.pressure import Gauge
 
+RECENT_SECONDS = 1.0
+
 
 @dataclass
 class State:
@@ -33,6 +36,7 @@ class State:
     _followers: dict[int, Follower] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unanswered: Counter[str] = field(default_factory=Counter)
+    _recent: tuple[float, Project | None] = (float("-inf"), None)
 
     @cached_property
     def resolver(self) -> Resolver:
@@ -70,6 +74,14 @@ class State:
             return self.project_or_none()
         with self.database.read() as session:
             return projects(session, self.settings).get(int(number)) if number.isdecimal() else None
+
+    def recent_project(self) -> Project | None:
+        """The connected project as it was a second ago at most: for a door at which there is much knocking."""
+        looked, project = self._recent
+        if project is None or time.monotonic() - looked > RECENT_SECONDS:
+            project = self.project_or_none()
+            self._recent = time.monotonic(), project
+        return project
 
     def line_up(self, project_id: int) -> LineUp | None:
         """The models that serve a project now; None while there is no champion. Raises ModelError for a broken file."""

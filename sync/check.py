@@ -34,10 +34,12 @@ from labelwheel.project import current_project
 from labelwheel.serving import Served, load, newest_deployment, predict_stored
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.label_config import ControlTag, parse, trained_tags
-from sync.doubt import Doubt, View, compare, doubt, in_words, learn
+from sync.doubt import Doubt, doubt, in_words
 from sync.settle import open_round
-from sync.unseen import boxes_of, seen_images, shown_as, unseen_labels
+from sync.suggest import shown_as
+from sync.unseen import seen_images
 
 log = structlog.get_logger(__name__)
 
@@ -87,32 +89,24 @@ def _check(database: Database, settings: Settings, project: Project, served: Ser
     tags = trained_tags(parse(project.label_config))
     with database.read() as session:
         labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
-        known = {
-            label.id: compare(boxes_of(label), found) for label, found in unseen_labels(session, project.id, served.model_version_id, tags)
-        }
-    views = {label: view for label in labels if (view := _view(database, settings, served, label, tags)) is not None}
-    experience = learn((known | {label.id: view for label, view in views.items()}).values())
-    rows = [_row(label, served.model_version_id, doubt(view, experience), settings.doubt_below) for label, view in views.items()]
+    rows = [row for label in labels if (row := _row(database, settings, served, label, tags)) is not None]
     with database.write() as session:
         insert_absent(session, LabelCheck, rows)
 
 
-def _view(database: Database, settings: Settings, served: Served, label: Label, tags: Sequence[ControlTag]) -> View | None:
+def _row(database: Database, settings: Settings, served: Served, label: Label, tags: Sequence[ControlTag]) -> dict[str, Any] | None:
     try:
         found = predict_stored(database, served, label.image, ImageStore(settings.images_dir), settings)
     except LabelwheelError as error:  # one bad image never stops the others
         log.warning("label not checked", label=label.id, error=error.message)
         return None
-    return compare(boxes_of(label), shown_as(found, tags))
-
-
-def _row(label: Label, model_version_id: int, seen: Doubt, below: float) -> dict[str, Any]:
+    seen: Doubt = doubt([LabelledBox.from_dict(box) for box in label.boxes], shown_as(found, tags))
     return {
         "project_id": label.project_id,
         "label_id": label.id,
-        "model_version_id": model_version_id,
+        "model_version_id": served.model_version_id,
         "score": seen.score,
-        "flagged": seen.score < below,
+        "flagged": seen.score < settings.doubt_below,
         "faults": [asdict(fault) for fault in seen.faults],
         "created_at": utcnow(),
     }

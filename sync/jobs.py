@@ -7,6 +7,8 @@ from labelwheel.database.tables import utcnow
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.settings import Settings, get_settings
 
+REFRESH_SECONDS = 120
+
 
 def select() -> int:
     from sync.select import select_captures
@@ -33,9 +35,17 @@ def check() -> int:
 
 
 def refresh(deployment_id: int) -> int:
+    """Some minutes' work: the sweep asks again until it is complete, and pulls come in between."""
     from sync.refresh import refresh
 
-    return refresh(get_database(), get_settings(), open_client(get_settings()), deployment_id)
+    return refresh(get_database(), get_settings(), open_client(get_settings()), deployment_id, seconds=REFRESH_SECONDS)
+
+
+def adopt() -> int:
+    """A minute's work: the sweep asks again while something is left, and pulls come in between."""
+    from sync.adopt import adopt
+
+    return adopt(get_database(), get_settings(), open_client(get_settings())).adopted
 
 
 def open_client(settings: Settings) -> LabelStudio:

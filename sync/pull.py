@@ -11,23 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueItem, utcnow
 from labelwheel.errors import InputError, LabelStudioError, WentBack
-from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.labelstudio.client import KEY, LabelStudio
 from labelwheel.labelstudio.client import Project as There
 from labelwheel.lease import HeldLease, hold
 from labelwheel.project import current_project, grow_class_map
 from labelwheel.schedule import claim, fire_time
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse, trained_labels
+from sync.adopt import ask_for_adoption
 from sync.mirror import CLOCK, mirror_tasks
 from sync.queue import move
 from sync.reading import Reading, is_applied, reading_of
@@ -40,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=5)  # Label Studio stamps a row before it commits it: look back a little each time
 BATCH = 100
+DELETED = ("TASK_DELETED", "TASKS_DELETED")
 PROBED = 3  # tasks that are looked at again: the newest that we saw are the first to show that a server went back
 ROWS = 500
 
@@ -68,7 +70,7 @@ def pull(database: Database, settings: Settings, client: LabelStudio, *, thoroug
         except WentBack as reason:
             stop(database, project.id, reason.message, began)
             return 0
-        _settle_hints(database, project.id, hints)
+        _settle_hints(database, hints)
     if seen:
         queue.ring("retrain.consider")
         queue.ring("sync.check")
@@ -147,14 +149,22 @@ def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], cursor: datetime | None
         change = mirror_tasks(session, turn.project, tasks, people, accepted=turn.watch.off)
         turn.watch.count(change.vanished)
         settle(session, turn.project.id, turn.reading, change.touched, change.keys)
+        if turn.settings.adopt and (strangers := _strangers(tasks, turn.project.pull_cursor)):
+            ask_for_adoption(session, turn.project.id, after=min(strangers) - 1)
         if cursor:
             session.execute(update(Project).where(Project.id == turn.project.id).values(pull_cursor=cursor))
     return len(change.keys)
 
 
+def _strangers(tasks: Sequence[dict[str, Any]], seen_to: datetime | None) -> list[int]:
+    """Tasks that others made, or changed, since the last pull. One that cannot be adopted is not tried at each look back."""
+    new = (task for task in tasks if seen_to is None or datetime.fromisoformat(task["updated_at"]) > seen_to)
+    return [int(task["id"]) for task in new if KEY not in task["data"]]
+
+
 def _sweep_due(turn: Turn, hints: Sequence[Hint]) -> bool:
     """Reading the stamp of every task is dear: after a hint that some are gone, when the newest are not as we saw them, else now and then."""
-    hinted = any(hint.action == "TASKS_DELETED" for hint in hints)
+    hinted = any(hint.action in DELETED for hint in hints)
     due = claim(turn.database, f"deletions:{turn.project.id}", fire_time(utcnow(), turn.settings.tick_deletions))
     return due or hinted or not _as_we_saw_them(turn)
 
@@ -243,11 +253,14 @@ def _note_vanished(turn: Turn, unique_ids: set[str]) -> None:
             settle(session, turn.project.id, turn.reading, set(session.scalars(images.where(LsTask.project_id == turn.project.id))))
 
 
-def _settle_hints(database: Database, project_id: int, hints: Sequence[Hint]) -> None:
-    if hints:
-        seen = (Hint.project_id == project_id, Hint.id <= hints[-1].id, Hint.handled_at.is_(None))
-        with database.write() as session:
-            session.execute(update(Hint).where(*seen).values(handled_at=utcnow()))
+def _settle_hints(database: Database, hints: Sequence[Hint]) -> None:
+    """Those that were read before the pull are handled, unless they were said again since; all in the order in which the intake takes them."""
+    if not hints:
+        return
+    as_read = update(cast(Table, Hint.__table__)).where(Hint.id == bindparam("read_id"), Hint.times == bindparam("read_times"))
+    read = [{"read_id": hint.id, "read_times": hint.times} for hint in sorted(hints, key=lambda hint: hint.digest)]
+    with database.write() as session:
+        session.execute(as_read.values(handled_at=utcnow()), read)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -17,7 +17,7 @@ blueprint = Blueprint("labeling_queue", __name__, url_prefix="/api/labeling-queu
 class QueueQuery(Query):
     limit: int = Field(50, ge=1, le=500)
     status: Literal["pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired"] | None = None
-    reason: Literal["low_confidence", "audit", "drift", "novelty", "disagreement", "label_error"] | None = None
+    reason: Literal["low_confidence", "audit", "drift", "novelty", "disagreement", "label_error", "adopted"] | None = None
 
 
 @blueprint.get("")

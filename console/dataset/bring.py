@@ -20,6 +20,7 @@ from console.dataset.found import Drawn, Found, Sample
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Capture, Image, Project, utcnow
+from labelwheel.draw import draw
 from labelwheel.errors import AlreadyRunning, InputError, LabelwheelError
 from labelwheel.lease import HeldLease, hold
 from labelwheel.settings import Settings
@@ -28,7 +29,6 @@ from labelwheel.vision import features, image
 from labelwheel.vision.class_match import Matching
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.image import Pixels
-from ml_backend.draw import draw
 from sync.imported import mirror_imported
 from sync.reading import reading_of
 

@@ -5,6 +5,8 @@ Keys come from content, so that a job that runs twice writes the same rows: see 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +18,7 @@ from sqlalchemy.types import TypeDecorator
 QUEUE_STATUSES = ("pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired")
 OPEN_STATUSES = ("pending", "pushed")
 VERDICTS = ("submitted", "approved", "rejected", "flagged", "withdrawn", "reinstated")
-REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label_error")
+REASONS = ("low_confidence", "audit", "drift", "novelty", "disagreement", "label_error", "adopted")
 ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
 ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
 
@@ -48,6 +50,17 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def hint_digest(action: str, task_ids: Sequence[int]) -> str:
+    """What a hint says, in short."""
+    return hashlib.sha256(f"{action}/{list(task_ids)}".encode()).hexdigest()
+
+
+def _only(row: Any, *names: str) -> dict[str, Any]:
+    """These values of a row that is being inserted."""
+    given = row.get_current_parameters()
+    return {name: given[name] for name in names}
+
+
 class Table(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -74,6 +87,7 @@ class Project(Table):
     label_config: Mapped[str] = mapped_column(Text)
     salt: Mapped[str] = mapped_column(String(64))  # makes the draw of audits and splits unpredictable, yet repeatable
     pull_cursor: Mapped[datetime | None]
+    adopt_after: Mapped[int | None]  # while tasks of others are being adopted: those up to this id of Label Studio's are done
     ls_created_at: Mapped[datetime | None]  # when Label Studio made it: a reset server gives the same id to another project
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
@@ -454,15 +468,26 @@ class TrainingRun(Table):
 
 
 class Hint(Table):
-    """A webhook said that something changed. It is believed only after the pull has looked."""
+    """A webhook said that something changed. It is believed only after the pull has looked.
+
+    While it waits, another that says the same is counted in `times` instead of stored.
+    """
 
     __tablename__ = "hint"
-    __table_args__ = (Index(None, "handled_at"),)
+    __table_args__ = (
+        Index(None, "handled_at"),
+        Index(
+            "uq_hint_waiting", "project_id", "digest", unique=True, sqlite_where=text("handled_at IS NULL"),
+            postgresql_where=text("handled_at IS NULL"),
+        ),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     action: Mapped[str] = mapped_column(String(60))
     task_ids: Mapped[list[Any]]
+    digest: Mapped[str] = mapped_column(String(64), default=lambda row: hint_digest(**_only(row, "action", "task_ids")))
+    times: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     received_at: Mapped[datetime] = mapped_column(default=utcnow)
     handled_at: Mapped[datetime | None]
 

@@ -86,8 +86,19 @@ class Resolver:
         if data is not None:
             return Loaded(found.image, self._decode(data))
         if found.address is None:
-            raise NotFoundError("The task's image was erased from our store.", "Restore it from a backup; see docs/operations.md.")
+            raise _erased()
         return self._keep(found.address, self._read(found.address, Validators()), found.image.project_id)
+
+    def copy(self, value: object, project_id: int) -> tuple[Image, bytes]:
+        """The image that a task's data names, and its bytes, for whoever keeps them. Raises as `find` does."""
+        found = self.find(value, project_id)
+        data = self._at_hand(found.image)
+        if data is not None:
+            return found.image, data
+        if found.address is None:
+            raise _erased()
+        fetched = self._read(found.address, Validators())
+        return self._keep(found.address, fetched, project_id).image, fetched.data or b""
 
     def close(self) -> None:
         self._fetcher.close()
@@ -187,6 +198,10 @@ class Resolver:
     def _label_studio(self) -> Connection:
         settings = self._settings
         return Connection(settings.label_studio_url, settings.label_studio_token.get_secret_value(), settings.image_read_seconds)
+
+
+def _erased() -> NotFoundError:
+    return NotFoundError("The task's image was erased from our store.", "Restore it from a backup; see docs/operations.md.")
 
 
 def _key(address: Address) -> str | None:

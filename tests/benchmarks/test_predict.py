@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labelwheel.ahead import ahead
 from labelwheel.vision import image as vision
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.geometry import iou_matrix
 from labelwheel.vision.letterbox import prepare
-from ml_backend.ahead import ahead
 from tests.benchmarks.conftest import IMAGES, Bench, Trained
 from tests.fixtures import figures
 

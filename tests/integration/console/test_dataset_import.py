@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from console.dataset import app, bring
 from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label, LsTask, QueueItem
+from labelwheel.draw import draw
 from labelwheel.errors import InputError
 from labelwheel.project import current_class_map
 from labelwheel.settings import PREFIX, get_settings
-from ml_backend.draw import draw
 from retrain import dataset, labels, policy
 from sync.mirror import mirror_tasks
 from sync.reading import Reading, reading_of

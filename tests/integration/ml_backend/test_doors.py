@@ -254,7 +254,9 @@ WEBHOOKS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("ANNOTATION_UPDATED", {"annotation": {"id": 4, "task": 9, "ground_truth": True}, "task": {"id": 9}}, [9]),
     ("ANNOTATIONS_CREATED", {"annotation": [{"id": 4}, {"id": 5}], "task": [{"id": 9}, {"id": 3}]}, [3, 9]),
     ("ANNOTATIONS_DELETED", {"annotations": [{"id": 4}]}, []),
+    ("ANNOTATION_DELETED", {"annotation": {"id": 4}}, []),
     ("TASKS_DELETED", {"tasks": [{"id": 9}]}, [9]),
+    ("TASKS_CREATED", {"tasks": [{"id": 9, "data": {"image": "of others"}}]}, [9]),
     ("PROJECT_UPDATED", {}, []),
 ]
 
@@ -274,7 +276,8 @@ def test_a_webhook_becomes_a_hint(line: Line, action: str, body: dict[str, Any],
 @pytest.mark.parametrize(
     "body",
     [
-        {"action": "TASKS_CREATED", "tasks": [{"id": 9}], "project": {"id": LS_PROJECT}},
+        {"action": "TASKS_CREATED", "tasks": [{"id": 9, "data": {"labelwheel_key": "k"}}], "project": {"id": LS_PROJECT}},
+        {"action": "TASK_CREATED", "task": {"id": 9, "data": {"labelwheel_key": "k"}}, "project": {"id": LS_PROJECT}},
         {"action": "ANNOTATION_CREATED", "project": {"id": LS_PROJECT + 1}},
         {"action": "START_TRAINING", "project": {"id": LS_PROJECT + 1}},
     ],

@@ -24,8 +24,9 @@ from labelwheel.serving import load, newest_deployment, predict_stored
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import parse, pushed_tag
 from sync.check import check
+from sync.desk import Desk
 from sync.doubts import listing
-from sync.push import Desk, prediction_for
+from sync.pre_annotate import pre_annotate
 from sync.task import task_payload
 from tests.fixtures.line import Line
 from tests.fixtures.reviewed import annotation, answer, as_round, as_task, label_of, region
@@ -49,8 +50,7 @@ def labelled(line: Line, seed: int, wrong: bool) -> str:
 
 
 def checked(line: Line, **changes: Any) -> int:
-    """Of so few labels little can be said: whatever speaks against one is enough here."""
-    return check(line.database, line.settings.model_copy(update={"doubt_below": 0.99, **changes}), utcnow())
+    return check(line.database, line.settings.model_copy(update=changes), utcnow())
 
 
 def looks(line: Line) -> list[QueueItem]:
@@ -128,7 +128,7 @@ def test_the_second_look_shows_the_label_as_it_was_drawn(either_line: Line) -> N
         item = session.scalars(select(QueueItem).where(QueueItem.reason == "label_error")).one()
         assert item.image and item.capture
     desk = Desk(line.database, line.settings, None, line.project, tags, _LineUp("labelwheel@1"))  # type: ignore[arg-type]
-    shown = prediction_for(desk, item)
+    shown = pre_annotate(desk, [item])[item.id]
     assert shown == {"model_version": "labelwheel@1", "result": [{n: v for n, v in drawn.items() if n not in ("origin", "score")}]}
     task = task_payload(item, pushed_tag(tags), line.settings, shown)
     assert task["data"]["reason"] == f"label_error: {item.scores['why']}"

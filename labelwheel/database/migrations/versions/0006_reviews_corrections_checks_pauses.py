@@ -25,10 +25,24 @@ def upgrade() -> None:
     for table, column in MOMENTS:
         op.add_column(table, sa.Column(column, sa.DateTime(timezone=True), nullable=True))
     op.add_column("class_map", sa.Column("drawn_with", sa.JSON(), nullable=True))
+    op.add_column("project", sa.Column("adopt_after", sa.Integer(), nullable=True))
+    _hint()
     _review()
     _correction()
     _label_check()
     _pause()
+
+
+def _hint() -> None:
+    """Hints that wait become one for each thing said; those that are there are told apart by their own ids."""
+    with op.batch_alter_table("hint") as changed:
+        changed.add_column(sa.Column("digest", sa.String(length=64), nullable=True))
+        changed.add_column(sa.Column("times", sa.Integer(), nullable=False, server_default=sa.text("1")))
+    op.execute("UPDATE hint SET digest = CAST(id AS VARCHAR(64))")
+    with op.batch_alter_table("hint") as changed:
+        changed.alter_column("digest", existing_type=sa.String(length=64), nullable=False)
+    waiting = sa.text("handled_at IS NULL")
+    op.create_index("uq_hint_waiting", "hint", ["project_id", "digest"], unique=True, sqlite_where=waiting, postgresql_where=waiting)
 
 
 def _review() -> None:
@@ -108,6 +122,8 @@ def _pause() -> None:
 def downgrade() -> None:
     for table in ("pause", "label_check", "correction", "review"):
         op.drop_table(table)
-    for table, column in (("label", "approved_by"), ("ls_task", "adopted"), ("class_map", "drawn_with"), *MOMENTS):
+    op.drop_index("uq_hint_waiting", table_name="hint")
+    added = [("hint", "times"), ("hint", "digest"), ("project", "adopt_after")]
+    for table, column in (*added, ("label", "approved_by"), ("ls_task", "adopted"), ("class_map", "drawn_with"), *MOMENTS):
         with op.batch_alter_table(table) as changed:
             changed.drop_column(column)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.draw import Draw, draw
+from labelwheel.draw import Draw, draw
 
 rates = st.floats(0, 1)
 ids = st.binary(min_size=1).map(lambda data: hashlib.sha256(data).hexdigest())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.ahead import ahead
+from labelwheel.ahead import ahead
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.integers(1, 5))

@@ -1,0 +1,39 @@
+"""What a push or a refresh works with: the project, its tags, and the models that serve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labelwheel.database import Database
+from labelwheel.database.tables import Project
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.project import current_project
+from labelwheel.serving import LineUp, load_line_up, newest_line_up
+from labelwheel.settings import Settings
+from labelwheel.vision.label_config import ControlTag, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one push or refresh works with."""
+
+    database: Database
+    settings: Settings
+    client: LabelStudio
+    project: Project
+    tags: list[ControlTag]
+    line_up: LineUp | None
+
+    @property
+    def served_as(self) -> str | None:
+        """The `model_version` of the pre-annotations; None without a model."""
+        return self.line_up.served_as if self.line_up else None
+
+
+def open_desk(database: Database, settings: Settings, client: LabelStudio) -> Desk:
+    """Gather project, tags and served models; errors are those of `current_project`, `parse` and `load_line_up`."""
+    with database.read() as session:
+        project = current_project(session, settings)
+        rows = newest_line_up(session, project.id)
+    line_up = load_line_up(rows, settings) if rows else None
+    return Desk(database, settings, client, project, parse(project.label_config), line_up)
