@@ -1,8 +1,15 @@
-"""Refresh: after a deployment every open task gets the new version's pre-annotation, then Label Studio is told to show it."""
+"""Refresh: after a deployment every open task gets the new version's pre-annotation and its place by the new version's doubt.
+
+Then, and only then, Label Studio is told to show that version. Nothing of it touches the tasks' `updated_at`, so no pull follows from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from math import inf
 from typing import Any
 
 import structlog
@@ -11,54 +18,115 @@ from sqlalchemy.orm import joinedload
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Deployment, LsTask, QueueItem, utcnow
-from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.errors import LabelStudioError, LabelStudioUnreachable
+from labelwheel.labelstudio.client import KEY, LabelStudio
 from labelwheel.lease import HeldLease, hold
 from labelwheel.settings import Settings
-from sync.push import Desk, open_desk, prediction_for
+from sync.budget import rules
+from sync.desk import Desk, open_desk
+from sync.pool import predictions
+from sync.pre_annotate import pre_annotate
+from sync.reorder import doubt, moved
 
 log = structlog.get_logger(__name__)
 
-CHUNK = 50
+CHUNK = 500  # each import of predictions costs Label Studio a look at all tasks of the project
+LEASE_SECONDS = 300  # a chunk of images that no model has seen takes a minute or two
+
+Task = dict[str, Any]
 
 
-def refresh(database: Database, settings: Settings, client: LabelStudio, deployment_id: int) -> int:
+def refresh(database: Database, settings: Settings, client: LabelStudio, deployment_id: int, seconds: float = inf) -> int:
     """Bring the open tasks to the deployment's version; return how many got a new pre-annotation.
 
-    What Label Studio shows is asked first, so that a refresh that died half-way goes on and doubles nothing.
+    What Label Studio shows is asked first, so that a refresh that died, or that its `seconds` ended, goes on and doubles nothing: until
+    `deployment.refreshed_at` is set the sweep asks for it again.
     """
     desk = open_desk(database, settings, client)
     if desk.line_up is None or desk.line_up.champion.deployment_id != deployment_id:
         return 0  # overtaken by a newer deployment, which has its own refresh
-    with hold(database, f"push:{desk.project.id}") as lease:  # the same lease as push: no task may slip in between
-        if lease is None:
-            return 0
-        stale = _stale_tasks(desk)
-        for start in range(0, len(stale), CHUNK):
-            _refresh_chunk(desk, stale[start : start + CHUNK], lease)
-        client.set_model_version(desk.project.ls_project_id, desk.line_up.served_as)
-    with database.write() as session:
-        session.execute(update(Deployment).where(Deployment.id == deployment_id).values(refreshed_at=utcnow()))
-    log.info("open tasks refreshed", deployment=deployment_id, tasks=len(stale), model_version=desk.served_as)
-    return len(stale)
+    with hold(database, f"push:{desk.project.id}", LEASE_SECONDS) as lease:  # the same lease as push: no task may slip in between
+        refreshed, complete = _bring_up(desk, lease, time.monotonic() + seconds) if lease else (0, False)
+        if complete:
+            client.set_model_version(desk.project.ls_project_id, desk.line_up.served_as)
+    if complete:
+        with database.write() as session:
+            session.execute(update(Deployment).where(Deployment.id == deployment_id).values(refreshed_at=utcnow()))
+        log.info("open tasks refreshed", deployment=deployment_id, tasks=refreshed, model_version=desk.served_as)
+    return refreshed
 
 
-def _stale_tasks(desk: Desk) -> list[dict[str, Any]]:
+def _bring_up(desk: Desk, lease: HeldLease, until: float) -> tuple[int, bool]:
+    """How many tasks were brought to the version, and whether none is left."""
+    refreshed = 0
+    for tasks in _chunks(_stale_tasks(desk), CHUNK):
+        if time.monotonic() >= until or not lease.renew():
+            return refreshed, False
+        _refresh_chunk(desk, tasks)
+        refreshed += len(tasks)
+        log.info("open tasks being refreshed", done=refreshed, model_version=desk.served_as)
+    return refreshed, True
+
+
+def _stale_tasks(desk: Desk) -> Iterator[Task]:
     tasks = desk.client.open_tasks(desk.project.ls_project_id)
-    return [task for task in tasks if all(entry.get("model_version") != desk.served_as for entry in task.get("predictions") or [])]
+    return (task for task in tasks if all(entry.get("model_version") != desk.served_as for entry in task.get("predictions") or []))
 
 
-def _refresh_chunk(desk: Desk, tasks: Sequence[dict[str, Any]], lease: HeldLease) -> None:
-    lease.renew()
-    by_key = {task["data"].get("labelwheel_key"): int(task["id"]) for task in tasks}
-    predictions = []
-    with desk.database.read() as session:
-        query = select(LsTask).where(LsTask.project_id == desk.project.id, LsTask.key.in_([key for key in by_key if key]))
-        load = joinedload(LsTask.queue_item)
-        rows = list(session.scalars(query.options(load.joinedload(QueueItem.image), load.joinedload(QueueItem.capture))))
-    for row in rows:
-        prediction = prediction_for(desk, row.queue_item)
-        if prediction:
-            predictions.append({"task": by_key[row.key], **prediction})
-    desk.client.import_predictions(desk.project.ls_project_id, predictions)
+def _refresh_chunk(desk: Desk, tasks: Sequence[Task]) -> None:
+    by_key = {task["data"].get(KEY): task for task in tasks}
+    rows = _ours(desk, [key for key in by_key if key])
+    made = pre_annotate(desk, [row.queue_item for row in rows])
+    fresh = [{"task": int(by_key[row.key]["id"]), **made[row.queue_item_id]} for row in rows if row.queue_item_id in made]
+    if desk.settings.old_predictions == "remove":
+        desk.client.delete_predictions(desk.project.ls_project_id, [entry["task"] for entry in fresh])
+    desk.client.import_predictions(desk.project.ls_project_id, fresh)
+    _reorder(desk, rows, by_key)
     with desk.database.write() as session:
         session.execute(update(LsTask).where(LsTask.id.in_([row.id for row in rows])).values(served_as=desk.served_as))
+
+
+def _ours(desk: Desk, keys: Sequence[str]) -> list[LsTask]:
+    query = select(LsTask).where(LsTask.project_id == desk.project.id, LsTask.key.in_(keys))
+    load = joinedload(LsTask.queue_item)
+    with desk.database.read() as session:
+        return list(session.scalars(query.options(load.joinedload(QueueItem.image), load.joinedload(QueueItem.capture))))
+
+
+def _reorder(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> None:
+    """Give tasks the priority that the new version's doubt says. One that Label Studio refuses to move stays where it is."""
+    wanted = _priorities(desk, rows, by_key)
+    by_value: dict[float, list[LsTask]] = defaultdict(list)
+    for row in rows:
+        if row.key in wanted:
+            by_value[wanted[row.key]].append(row)
+    for value, moving in by_value.items():
+        try:
+            desk.client.set_number(desk.project.ls_project_id, [int(by_key[row.key]["id"]) for row in moving], "priority", value)
+        except LabelStudioUnreachable:
+            raise
+        except LabelStudioError as error:
+            log.warning("priorities not moved", error=error.message)
+            return
+        with desk.database.write() as session:
+            session.execute(update(QueueItem).where(QueueItem.id.in_([row.queue_item_id for row in moving])).values(priority=value))
+
+
+def _priorities(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> dict[str, float]:
+    """New priorities by key, of those that move."""
+    champion, told = desk.line_up.champion.model_version_id if desk.line_up else None, rules(desk.settings, (), utcnow())
+    with desk.database.read() as session:
+        seen = predictions(session, [row.queue_item.image_id for row in rows], champion)
+    found = {}
+    for row in rows:
+        look = seen.get(row.queue_item.image_id)
+        place = moved(by_key[row.key]["data"].get("priority"), doubt(look.found, told) if look else None, row.queue_item.reason)
+        if place is not None:
+            found[row.key] = place
+    return found
+
+
+def _chunks(items: Iterable[Task], size: int) -> Iterator[list[Task]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
