@@ -17,6 +17,7 @@ from labelwheel.settings import PREFIX, Settings, remember_secrets
 from labelwheel.vision.label_config import parse, trained_labels
 from retrain.deploy import renew
 from sync import reset
+from sync.adopt import ask_for_adoption
 from sync.approve import parse_policy
 from sync.pull import pull
 from sync.reading import reading_of
@@ -49,7 +50,15 @@ def connect(settings: Settings, accept_reset: Answer | None = None) -> ProjectRo
     _pin_version(settings, client, row)
     if accept_reset is not None:
         pull(get_database(settings.database_url), settings, client, thorough=True, accepted=True)
+    if settings.adopt and row.pull_cursor is None:  # nothing was ever seen of it: the scheduler sees to what is there already
+        look_for_strangers(settings, row.id)
     return row
+
+
+def look_for_strangers(settings: Settings, project_id: int) -> None:
+    """Have all tasks that others made adopted, in the background, or by whoever calls `sync.adopt` first."""
+    with get_database(settings.database_url).write() as session:
+        ask_for_adoption(session, project_id)
 
 
 def _known_project(settings: Settings) -> ProjectRow | None:
