@@ -9,6 +9,7 @@
     ├── BackpressureError        the disk, the image store or the queue is full: come again later
     ├── NotFoundError            the named thing does not exist
     │   └── ExpiredError         the image's bytes were removed by retention; its rows stay
+    │       └── ErasedError      somebody had the image erased: its bytes are not taken again
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   ├── LabelStudioUnreachable
     │   └── WentBack             it was restored or reset: it shows an earlier state than we saw
@@ -88,6 +89,10 @@ class NotFoundError(LabelwheelError):
 class ExpiredError(NotFoundError):
     code = "expired"
     status = 410
+
+
+class ErasedError(ExpiredError):
+    code = "erased"
 
 
 class LabelStudioError(LabelwheelError):

@@ -21,6 +21,7 @@ from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent, insert_new
 from labelwheel.database.tables import Capture, Image, Project, utcnow
 from labelwheel.draw import draw
+from labelwheel.erased import refuse_erased
 from labelwheel.errors import ConflictError
 from labelwheel.vision import features, image
 from ml_backend.pressure import DiskFull
@@ -47,9 +48,10 @@ def keep(here: State, project: Project, said: dict[str, Any], picture: Picture) 
     """The capture of these bytes under `said["external_id"]`, and whether it is new: of many at once, for exactly one.
 
     `said` are the columns that the camera fills. Raises ConflictError when the id is known with other bytes, BackpressureError while
-    nothing new is taken, ImageError.
+    nothing new is taken, ErasedError for what somebody had erased, ImageError.
     """
     known = find(here.database, project.id, said["external_id"])
+    _refuse_erased(here, project, known, picture)
     fresh = known is None and _store(here, project, said, picture)
     capture = known or find(here.database, project.id, said["external_id"])
     if capture is None or capture.image.sha256 != picture.sha256:
@@ -57,6 +59,12 @@ def keep(here: State, project: Project, said: dict[str, Any], picture: Picture) 
     if capture.image.expired_at is None:
         _put(here, picture)
     return capture, fresh
+
+
+def _refuse_erased(here: State, project: Project, known: Capture | None, picture: Picture) -> None:
+    with here.database.read() as session:
+        mine = select(Image).where(Image.project_id == project.id, Image.sha256 == picture.sha256)
+        refuse_erased(known.image if known and known.image.sha256 == picture.sha256 else session.scalar(mine))
 
 
 def find(database: Database, project_id: int, external_id: str) -> Capture | None:
@@ -121,6 +129,7 @@ def _insert(session: Session, stored: dict[str, Any], capture: dict[str, Any]) -
     insert_absent(session, Image, [stored])
     mine = select(Image).where(Image.project_id == stored["project_id"], Image.sha256 == stored["sha256"])
     row = session.scalars(mine.with_for_update()).one()  # a retention that judges this image waits, and then sees the capture
+    refuse_erased(row)  # somebody may have had it erased since we looked
     row.expired_at = None
     session.flush()
     if insert_new(session, Capture, {**capture, "image_id": row.id}):

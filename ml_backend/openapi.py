@@ -100,7 +100,7 @@ def _inspect() -> Json:
     body = {"type": "object", "required": [*arrival["required"], "image"], "properties": fields}
     looks = {200: {"$ref": REF.format(model="Look")}, 201: {"$ref": REF.format(model="Look")}}
     content = {"multipart/form-data": {"schema": body}}
-    return _operation("Store an image, and say what the champion sees on it.", [BEARER], looks, content, 400, 404, 409, 413, 429)
+    return _operation("Store an image, and say what the champion sees on it.", [BEARER], looks, content, 400, 404, 409, 410, 413, 429)
 
 
 def _known() -> Json:

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, contains_eager
 
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, DatasetItem, Label
+from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, DatasetItem, Image, Label
 from labelwheel.errors import DatasetError
 from labelwheel.vision import class_map
 from labelwheel.vision.detection import LabelledBox
@@ -174,7 +174,8 @@ def _item(row: Label, split: str, source: str, task: tuple[int, str], known: cla
 
 def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
     for some in _portions(sorted(ids)):
-        yield from session.scalars(select(Label).where(Label.id.in_(some)).options(joinedload(Label.image)))
+        query = select(Label).join(Label.image).where(Label.id.in_(some), Image.erased_at.is_(None))  # what was erased is in no plan again
+        yield from session.scalars(query.options(contains_eager(Label.image)))
 
 
 def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from filelock import FileLock
 
 from labelwheel.errors import DatasetError
 
+CACHE = Path(".dvc/cache/files/md5")
+PURGED = "purged.txt"  # MD5 of files that `retrain.purge` took out
 LOCK_SECONDS = 3600  # DVC itself gives up after 3 s when another add is under way
 
 
 def keep(root: Path, content_hash: str, remote: str = "") -> str:
     """Store the folder `root / content_hash` as a version, push it if there is a remote, and return DVC's hash of it."""
-    with _repository(root, remote) as repo:
+    with repository(root, remote) as repo:
         try:
             out = repo.add(str(root / content_hash))[0].outs[0]
             if remote:
@@ -29,12 +32,15 @@ def keep(root: Path, content_hash: str, remote: str = "") -> str:
 
 
 def restore(root: Path, content_hash: str, remote: str = "") -> Path:
-    """Bring a version back as `root / content_hash`, exactly as it was stored. Raises DatasetError if it is not known."""
+    """Bring a version back as `root / content_hash`, exactly as it was stored but for what was purged since. Raises DatasetError."""
     pointer = _pointer(root, content_hash)
     if not pointer.is_file():
         raise DatasetError(f"No dataset version {content_hash} is known.", "List them: the `.dvc` files in the `datasets` folder.")
-    with _repository(root, remote) as repo:
+    with repository(root, remote) as repo:
         try:
+            if (root / PURGED).exists():
+                _bring_back_what_is_there(repo if remote else None, root, content_hash)
+                return root / content_hash
             if remote:
                 repo.fetch(targets=[str(pointer)])
             repo.checkout(targets=[str(pointer)], force=True)
@@ -49,12 +55,57 @@ def drop(root: Path, content_hash: str) -> None:
         shutil.rmtree(root / content_hash, ignore_errors=True)
 
 
+def listing(root: Path, pointer: Path) -> tuple[Path, list[tuple[str, str]]]:
+    """DVC's list of the files of a version in its cache, and what it says: path and MD5 of each; empty when it is not there."""
+    import yaml
+
+    oid = str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
+    file = cached(root, oid)
+    entries = json.loads(file.read_text()) if file.is_file() else []
+    return file, [(str(entry["relpath"]), str(entry["md5"])) for entry in entries]
+
+
+def cached(root: Path, oid: str) -> Path:
+    """Where DVC's cache keeps the file of this MD5."""
+    return root / CACHE / oid[:2] / oid[2:]
+
+
+def _bring_back_what_is_there(repo: Any, root: Path, content_hash: str) -> None:
+    """DVC brings a version back whole or not at all: once something was purged, it is done file by file. `repo` of a remote, or None."""
+    pointer, folder, draft = _pointer(root, content_hash), root / content_hash, root / f".{content_hash}.draft"
+    if repo is not None:
+        _fetch(repo, listing(root, pointer)[0])
+    purged, files = set((root / PURGED).read_text().split()), listing(root, pointer)[1]
+    if not files:
+        raise DatasetError("its list of files is gone")
+    shutil.rmtree(draft, ignore_errors=True)
+    for path, oid in files:
+        if oid in purged:
+            continue
+        if repo is not None:
+            _fetch(repo, cached(root, oid))
+        (draft / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cached(root, oid), draft / path)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.replace(folder)
+
+
+def _fetch(repo: Any, file: Path) -> None:
+    odb = repo.cloud.get_remote_odb("store")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}")
+        odb.fs.get_file(odb.oid_to_path(file.parent.name + file.name), str(draft))
+        draft.replace(file)
+
+
 def _pointer(root: Path, content_hash: str) -> Path:
     return root / f"{content_hash}.dvc"
 
 
 @contextmanager
-def _repository(root: Path, remote: str) -> Iterator[Any]:
+def repository(root: Path, remote: str) -> Iterator[Any]:
+    """DVC's repository of all versions, for this process alone while the block lasts."""
     os.environ["DVC_NO_ANALYTICS"] = "1"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f"{root.name}.lock"), timeout=LOCK_SECONDS):

@@ -21,6 +21,7 @@ from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Capture, Image, Project, utcnow
 from labelwheel.draw import draw
+from labelwheel.erased import refuse_erased
 from labelwheel.errors import AlreadyRunning, InputError, LabelwheelError
 from labelwheel.lease import HeldLease, hold
 from labelwheel.settings import Settings
@@ -121,6 +122,8 @@ class Bringer:
         if twin != sample.name:
             doubt = () if said.boxes == drawn.boxes else (f"the same image as {twin}, which has other boxes: those count",)
             return Outcome(sample.name, "known", faults=(*drawn.faults, *doubt))
+        with self._database.read() as session:
+            refuse_erased(session.scalar(select(Image).where(Image.project_id == self._project.id, Image.sha256 == sha256)))
         uri = self._store.put(data, sha256, image.sniff_suffix(data))
         stored = {"sha256": sha256, "width": pixels.shape[1], "height": pixels.shape[0], "size": len(data), "uri": uri}
         arrival = None if self._arrived(sha256) else self._arrival(sample, sha256, pixels)
@@ -178,5 +181,6 @@ def _image(session: Session, project_id: int, stored: dict[str, Any]) -> Image:
     insert_absent(session, Image, [{**stored, "project_id": project_id, "created_at": utcnow()}])
     mine = select(Image).where(Image.project_id == project_id, Image.sha256 == stored["sha256"])
     row = session.scalars(mine.with_for_update()).one()  # a retention that judges this image waits, and then sees the label
+    refuse_erased(row)
     row.expired_at = None
     return row

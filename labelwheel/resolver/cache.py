@@ -52,6 +52,14 @@ class ImageCache:
             self._write(self._path(sha256), data)
             self._count(len(data))
 
+    def forget(self, sha256: str) -> bool:
+        """Remove the copy of this digest; whether there was one."""
+        try:
+            self._path(sha256).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Image, ImageAddress, utcnow
+from labelwheel.erased import refuse_erased
 from labelwheel.resolver.fetch import Validators
 
 
@@ -41,8 +42,10 @@ def recall(session: Session, project_id: int, key: str) -> Known | None:
 
 
 def find_image(session: Session, project_id: int, sha256: str) -> Image | None:
-    """The image of these bytes, wherever it came from."""
-    return session.scalar(select(Image).where(Image.project_id == project_id, Image.sha256 == sha256))
+    """The image of these bytes, wherever it came from. Raises ErasedError."""
+    image = session.scalar(select(Image).where(Image.project_id == project_id, Image.sha256 == sha256))
+    refuse_erased(image)
+    return image
 
 
 def remember(database: Database, row: dict[str, object], key: str | None, validators: Validators) -> Image:

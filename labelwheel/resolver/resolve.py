@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Image, utcnow
+from labelwheel.erased import refuse_erased
 from labelwheel.errors import NotFoundError
 from labelwheel.image_url import uri_of_token, uri_of_url
 from labelwheel.labelstudio.connection import Connection
@@ -170,6 +171,8 @@ class Resolver:
         # The uri is where the bytes lie once a camera sends the very same image; a copy in the cache goes by its digest.
         row = {"project_id": project_id, "sha256": sha256, "width": width, "height": height, "size": len(data), "created_at": utcnow()}
         row["uri"] = f"{sha256[:2]}/{sha256}{sniff_suffix(data)}"
+        with self._database.read() as session:
+            find_image(session, project_id, sha256)  # before anything is kept: it may have been erased
         if not isinstance(address, Inline):  # a picture within the text is always at hand
             self._cache.put(data, sha256)
         return Loaded(remember(self._database, row, _key(address), fetched.validators), pixels)
@@ -216,4 +219,6 @@ def _key(address: Address) -> str | None:
 
 
 def _stored(session: Session, project_id: int, uri: str) -> Image | None:
-    return session.scalar(select(Image).where(Image.project_id == project_id, Image.uri == uri))
+    image = session.scalar(select(Image).where(Image.project_id == project_id, Image.uri == uri))
+    refuse_erased(image)
+    return image

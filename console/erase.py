@@ -1,0 +1,100 @@
+"""Erase an image everywhere, in an order that may be killed at any line and begun again: first the tombstone, then all that is left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labelwheel.database import Database, get_database
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Image, Project, TrainingRun
+from labelwheel.errors import AlreadyRunning, LabelStudioError
+from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.project import current_project
+from labelwheel.resolver.cache import ImageCache
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from ml_backend.keep import is_named
+from retrain.purge import Purged, purge
+from sync.erase import Tasks, bury, delete_tasks, find_image
+from sync.reading import reading_of
+from sync.used import Used, used_image
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went, or would go. `others_tasks` are tasks that others made and `error` is why some are still there: theirs to mend."""
+
+    image: str
+    stored: bool
+    copied: bool
+    tasks: list[int]
+    others_tasks: list[int]
+    purged: dict[str, Any]
+    used: Used
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def erase(settings: Settings, client: LabelStudio, name: str, who: str, why: str) -> Erased:
+    """Erase the image that `name` names. Raises NotFoundError, InputError, AlreadyRunning while a training is under way."""
+    database = get_database(settings.database_url)
+    project, image, used = look(database, settings, name)
+    with database.read() as session:
+        _refuse_while_training(session, project)
+        reading = reading_of(session, project, settings)
+    bury(database, project, reading, image, who, why)
+    tasks, error = _tasks(database, client, project, image)
+    stored = ImageStore(settings.images_dir).discard(image.uri, lambda uri: is_named(database, uri))
+    copied = ImageCache(settings.cache_dir / "images", settings.image_cache_bytes).forget(image.sha256)
+    purged = purge(settings.home / "datasets", image.sha256, settings.dvc_remote)
+    for run_id in used.runs:
+        shutil.rmtree(settings.home / "runs" / str(run_id) / "fit", ignore_errors=True)  # the trainer's pictures of its batches
+    return Erased(image.sha256, stored, copied, tasks.ours, tasks.others, asdict(purged), used, error)
+
+
+def look(database: Database, settings: Settings, name: str) -> tuple[Project, Image, Used]:
+    """The image that is meant, and what has used it."""
+    with database.read() as session:
+        project = current_project(session, settings)
+        image = find_image(session, project.id, name)
+        return project, image, used_image(session, project.id, image.id)
+
+
+def preview(settings: Settings, name: str) -> Erased:
+    """What would go; nothing is asked of Label Studio."""
+    _, image, used = look(get_database(settings.database_url), settings, name)
+    stored = (ImageStore(settings.images_dir).root / image.uri).is_file()
+    return Erased(image.sha256, stored, False, [], [], asdict(Purged(used.datasets)), used)
+
+
+def lines(done: Erased) -> Iterator[str]:
+    """As a person reads it."""
+    yield f"[green]✓[/] Image {done.image[:12]} is erased: {'its file' if done.stored else 'no file was left'}, {len(done.tasks)} tasks."
+    files = done.purged
+    if files["datasets"]:
+        yield f"Taken out of datasets {', '.join(name[:12] for name in files['datasets'])}: {files['files']} files, {files['cached']} of DVC's cache."
+    if done.others_tasks:
+        yield f"Tasks that others made are theirs to delete: {', '.join(map(str, done.others_tasks))}."
+    if done.error:
+        yield f"[red]✗[/] {done.error} Run this again."
+
+
+def _tasks(database: Database, client: LabelStudio, project: Project, image: Image) -> tuple[Tasks, str]:
+    try:
+        return delete_tasks(database, client, project, image), ""
+    except LabelStudioError as error:  # the rest shall go all the same
+        return Tasks([], []), f"Its tasks are still in Label Studio. {error.message}"
+
+
+def _refuse_while_training(session: Session, project: Project) -> None:
+    active = select(TrainingRun.id).where(TrainingRun.project_id == project.id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+    run_id = session.scalar(active)
+    if run_id is not None:
+        raise AlreadyRunning(f"Training run {run_id} is under way, and may be reading this image.", "Erase it when the run has ended.")

@@ -1,0 +1,188 @@
+"""An image that is erased is gone from everywhere, stays away, and can be let in again; killed in between, it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from console.erase import erase, lines, preview
+from labelwheel.database.tables import (
+    AnnotationRevision,
+    Capture,
+    ClassMap,
+    Dataset,
+    Image,
+    Label,
+    ModelVersion,
+    Prediction,
+    QueueItem,
+    TrainingRun,
+)
+from labelwheel.errors import AlreadyRunning, InputError, NotFoundError
+from labelwheel.labelstudio.client import LabelStudio
+from retrain import dataset, version, yolo
+from sync.erase import allow, find_image
+from sync.rebuild import rebuild
+from tests.fixtures.line import Line
+from tests.fixtures.tasks import Tray, annotation, drawn
+
+NOBODY = LabelStudio("http://127.0.0.1:9", "no-token", timeout=1)
+
+
+@pytest.fixture
+def tray(line: Line) -> Tray:
+    """Two images that were looked at, labelled, and trained with."""
+    line.deploy(0.9)
+    tray = Tray(line)
+    keys = tray.push(2)
+    tray.see(*(tray.task(key, annotation(number, drawn(10 * number))) for number, key in enumerate(keys, 1)))
+    _trained(line)
+    return tray
+
+
+def _trained(line: Line) -> None:
+    """A dataset of both, its run and its model, and a model that was started from that one."""
+    root = line.settings.home / "datasets"
+    with line.database.write() as session:
+        session.execute(update(Capture).values(split="train"))
+    with line.database.read() as session:
+        classes = session.scalars(select(ClassMap)).one()
+        chosen = dataset.plan(session, line.project.id, classes, replay=None, seed=1)
+    yolo.write(chosen, line.store, root / chosen.content_hash)
+    hashed = version.keep(root, chosen.content_hash, line.settings.dvc_remote)
+    with line.database.write() as session:
+        stored = dataset.remember(session, line.project.id, classes, chosen, f"datasets/{chosen.content_hash}", hashed)
+        parent = None
+        for number, warm in ((2, False), (3, True)):
+            run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", metrics={"training": {"warm": warm}})
+            run.dataset_id, run.champion_id = (None if warm else stored.id), parent
+            session.add(run)
+            session.flush()
+            model = ModelVersion(
+                project_id=line.project.id, name="labelwheel", version=number, onnx_uri="m", onnx_sha256="0" * 64, weights_uri="w",
+                class_map_id=classes.id, training_run_id=run.id,
+            )  # fmt: skip
+            session.add(model)
+            session.flush()
+            run.challenger_id = parent = model.id
+
+
+def holding(folder: Path, needle: bytes) -> list[Path]:
+    """Files below a folder that hold these bytes."""
+    return [path for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
+
+
+def rows(line: Line) -> dict[str, Any]:
+    with line.database.read() as session:
+        image = find_image(session, line.project.id, "c-1")
+        capture = session.scalars(select(Capture).where(Capture.image_id == image.id)).one()
+        label = session.scalars(select(Label).where(Label.image_id == image.id)).one()
+        body = session.get_one(AnnotationRevision, label.annotation_revision_id).body
+        predictions = session.scalar(select(func.count()).select_from(Prediction).where(Prediction.image_id == image.id))
+        status = session.scalars(select(QueueItem.status).where(QueueItem.image_id == image.id)).one()
+    withdrawn, kept = label.withdrawn_at is not None, capture.descriptor
+    return {
+        "features": capture.features,
+        "descriptor": kept,
+        "boxes": label.boxes,
+        "withdrawn": withdrawn,
+        "body": body,
+        "status": status,
+    } | {"predictions": predictions}
+
+
+def test_an_erased_image_is_gone_and_what_was_made_with_it_is_named(tray: Tray) -> None:
+    line = tray.line
+    with line.database.read() as session:
+        image = find_image(session, line.project.id, "c-1")
+        other = find_image(session, line.project.id, "c-2")
+        content = session.scalars(select(Dataset.content_hash)).one()
+    data = line.store.read(image.uri)
+    assert len(holding(line.settings.home, data)) >= 3, "store, dataset, DVC's cache"
+    assert preview(line.settings, "c-1").used.datasets == [content]
+    assert rows(line)["predictions"] == 1
+
+    done = erase(line.settings, NOBODY, image.sha256[:10], "boss", "somebody is on it")
+    assert (done.stored, done.used.models, done.used.descendants, done.purged["datasets"]) == (
+        True, ["labelwheel@2"], ["labelwheel@3"], [content],
+    )  # fmt: skip
+    assert "still in Label Studio" in done.error
+    assert any("Run this again" in line for line in lines(done))
+    assert holding(line.settings.home, data) == []
+    assert list(line.settings.home.rglob(f"{image.sha256}*")) == []
+    assert rows(line) == {
+        "features": {}, "descriptor": None, "boxes": [], "withdrawn": True, "body": {"result": []}, "status": "expired", "predictions": 0,
+    }  # fmt: skip
+    assert rebuild(line.database, line.project.id, tray.reading, check=True).differing == []
+    restored = version.restore(line.settings.home / "datasets", content, line.settings.dvc_remote)
+    assert {path.stem for path in restored.glob("images/*/*")} == {other.sha256}
+
+    again = erase(line.settings, NOBODY, image.sha256, "boss", "again")
+    assert (again.stored, again.purged["files"], again.purged["cached"]) == (False, 0, 0)
+    with line.database.read() as session:
+        plan = dataset.recall(session, session.scalars(select(Dataset.id)).one())
+    assert [item.sha256 for item in plan.items] == [other.sha256]
+
+
+def test_what_was_erased_is_refused_until_it_is_let_in(tray: Tray) -> None:
+    line = tray.line
+    with line.database.read() as session:
+        image = find_image(session, line.project.id, "c-1")
+    erase(line.settings, NOBODY, "c-1", "boss", "why")
+    for external_id in ("c-1", "another"):
+        refused = line.inspect(1, external_id)
+        assert (refused.status_code, refused.json["error"]["code"]) == (410, "erased")  # type: ignore[index]
+    assert not line.store.root.joinpath(image.uri).exists()
+    assert tray.see(tray.task(f"{image.sha256[:32]}-r1", annotation(1, drawn(10)))).seen == [], "should its task still be there"
+    allow(line.database, image)
+    assert line.inspect(1, "another").status_code == 201
+    assert line.store.read(image.uri)
+
+
+def test_nothing_is_erased_under_a_training(tray: Tray) -> None:
+    with tray.line.database.write() as session:
+        session.add(TrainingRun(project_id=tray.line.project.id, status="training", cause="manual"))
+    with pytest.raises(AlreadyRunning):
+        erase(tray.line.settings, NOBODY, "c-1", "boss", "why")
+    with tray.line.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Image).where(Image.erased_at.is_not(None))) == 0
+
+
+def test_a_name_must_mean_one_image(tray: Tray) -> None:
+    line = tray.line
+    with line.database.read() as session, pytest.raises(NotFoundError):
+        find_image(session, line.project.id, "ab")
+    with line.database.write() as session:
+        session.execute(update(Image).where(Image.id == 1).values(sha256="a" * 64))
+        session.execute(update(Image).where(Image.id == 2).values(sha256="a" * 63 + "b"))
+    with line.database.read() as session:
+        with pytest.raises(InputError, match="Several"):
+            find_image(session, line.project.id, "a" * 8)
+        assert find_image(session, line.project.id, "A" * 64).id == 1
+
+
+def test_what_other_images_use_too_stays_in_the_remote_and_the_cache(tmp_path: Path) -> None:
+    from retrain.purge import purge
+
+    root, remote, sha256, other = tmp_path / "datasets", str(tmp_path / "remote"), "a" * 64, "b" * 64
+    for name in ("one", "two"):
+        for folder, text in (("images", "picture of {}"), ("labels", "")):
+            (root / name / folder / "train").mkdir(parents=True)
+            for stem in (sha256, other):
+                (root / name / folder / "train" / f"{stem}.txt").write_text(text.format(stem))
+        (root / name / "manifest.json").write_text(json.dumps(name))
+        version.keep(root, name, remote)
+    version.drop(root, "two")
+    done = purge(root, sha256, remote)
+    assert (done.datasets, done.files, done.cached, done.remote) == (["one", "two"], 2, 1, 1)
+    assert holding(tmp_path, f"picture of {sha256}".encode()) == []
+    for lost in (root / ".dvc/cache/files").rglob("*"):
+        if lost.is_file():
+            lost.unlink()
+    restored = version.restore(root, "two", remote)
+    assert sorted(path.stem for path in restored.glob("images/*/*")) == [other]
+    assert (restored / f"labels/train/{other}.txt").read_text() == ""
