@@ -267,13 +267,14 @@ def corrections(
 
     Example: labelwheel corrections --by model
     """
+    from sync.corrections import brief
     from sync.corrections import corrections as count
 
     found = _with_project(lambda session, project, _: count(session, project.id, by.value))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    _show(found["rows"], False, empty="Nobody has corrected a pre-annotation yet.")
+    _show(brief(found), False, empty="Nobody has corrected a pre-annotation yet.")
 
 
 @app.command()
@@ -317,7 +318,7 @@ def doubts(
     from sync.doubts import listing
 
     rows = _with_project(lambda session, project, _: listing(session, project.id, limit))
-    columns = ("label", "image", "source", "annotator", "score", "second_look", "why")
+    columns = ("label", "annotator", "score", "second_look", "why")
     _show(
         rows if as_json else [{key: row[key] for key in columns} for row in rows],
         as_json,

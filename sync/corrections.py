@@ -35,6 +35,19 @@ def corrections(session: Session, project_id: int, by: By = "class") -> dict[str
     return {"by": by, "annotations": len(found), "total": _count(found), "rows": rows(found, by)}
 
 
+def brief(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `corrections` as they fit a screen of 80 columns; "s" is the median of an annotation's seconds."""
+    return [
+        {
+            found["by"]: row[found["by"]],
+            **{name: row[name] for name in OUTCOMES},
+            "kept %": "" if row["kept_share"] is None else round(100 * row["kept_share"]),
+            **({"s": row["seconds"]} if "seconds" in row else {}),
+        }
+        for row in found["rows"]
+    ]
+
+
 def rows(found: Iterable[Correction], by: By) -> list[dict[str, Any]]:
     """One row for each value, in the order of their names."""
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
