@@ -66,9 +66,11 @@ def test_one_task(bench: Bench, trained: Trained, seed: int) -> None:
         model.append(_milliseconds(lambda tensor=tensor: detector.raw(tensor)))
     for url in urls[1:]:
         again.append(_milliseconds(lambda url=url: bench.ask([url])))
-    p95 = {"unseen": _p95(unseen), "model": _p95(model), "stored": _p95(again)}
-    allowed = 1.3 * statistics.median(model) + 15
-    found = {"seed": seed, "tasks": len(unseen), "p95_ms": p95, "median_model_ms": statistics.median(model), "unseen_allowed_ms": allowed}
+    times = {"unseen": unseen, "model": model, "stored": again}
+    middle, p95 = ({name: of(values) for name, values in times.items()} for of in (statistics.median, _p95))
+    # A machine with neighbours is late now and then, whoever runs: the model's own p95 is of the same moments.
+    allowed = {"of_the_models_median": 1.3 * middle["model"] + 15, "of_the_models_p95": 1.3 * p95["model"] + 15}
+    found = {"seed": seed, "tasks": len(unseen), "median_ms": middle, "p95_ms": p95, "unseen_allowed_ms": allowed}
     figures.write("bench/one_task.json", found)
 
 
