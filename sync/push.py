@@ -23,15 +23,19 @@ from labelwheel.vision.label_config import pushed_tag
 from sync.desk import Desk, open_desk
 from sync.pre_annotate import pre_annotate
 from sync.queue import move
+from sync.reset import held
 from sync.task import task_key, task_payload
 
 log = structlog.get_logger(__name__)
 
 
 def push(database: Database, settings: Settings, client: LabelStudio) -> int:
-    """Push everything that is pending, most urgent first; return how many items are tasks now."""
+    """Push everything that is pending, most urgent first; return how many items are tasks now. Nothing while the pull is held: see `sync.reset`."""
     desk = open_desk(database, settings, client)
     pushed = 0
+    with database.read() as session:
+        if held(session, desk.project.id):
+            return 0
     with hold(database, f"push:{desk.project.id}") as lease:
         while lease and lease.renew() and (items := _pending(desk)):
             pushed += _push_chunk(desk, items)
