@@ -71,6 +71,7 @@ BASE_SETTINGS = {
     "FIRST_LABELS": "170",
     "MIN_NEW_LABELS": str(NEW_LABELS),
     "COOLDOWN_SECONDS": "5",
+    "SECOND_LOOKS_PER_DAY": "0",  # labels are checked, but the script's tasks are counted: it is asked nothing twice
     # Nobody labels meanwhile, so no core need be left free.
     "TRAIN_THREADS": os.environ.get(PREFIX + "TRAIN_THREADS") or str(os.cpu_count() or 1),
     "TRAIN_CONTROL": "true",
