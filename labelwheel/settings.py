@@ -195,7 +195,7 @@ class Settings(BaseSettings):
     )
 
     # label errors
-    doubt_below: float = Field(0.2, ge=0, le=1, description="Labels of which a model is less sure than this (0: surely wrong) are flagged.")
+    doubt_below: float = Field(0.5, ge=0, le=1, description="Labels of which a model is less sure than this (0: surely wrong) are flagged.")
     second_looks_per_day: int = Field(
         20, ge=0, description="Flagged labels that people are asked to look at once more in 24 hours, most doubtful first."
     )

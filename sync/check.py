@@ -28,18 +28,15 @@ from labelwheel.database.tables import (
     QueueItem,
     utcnow,
 )
-from labelwheel.errors import LabelwheelError
 from labelwheel.lease import hold
 from labelwheel.project import current_project
-from labelwheel.serving import Served, load, newest_deployment, predict_stored
+from labelwheel.serving import Served, load, newest_deployment, predict_all
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from labelwheel.vision.detection import LabelledBox
-from labelwheel.vision.label_config import ControlTag, parse, trained_tags
-from sync.doubt import Doubt, doubt, in_words
+from labelwheel.vision.label_config import parse, trained_tags
+from sync.doubt import Doubt, compare, doubt, in_words, learn
 from sync.settle import open_round
-from sync.suggest import shown_as
-from sync.unseen import seen_images
+from sync.unseen import boxes_of, seen_images, shown_as, unseen_labels
 
 log = structlog.get_logger(__name__)
 
@@ -89,24 +86,25 @@ def _check(database: Database, settings: Settings, project: Project, served: Ser
     tags = trained_tags(parse(project.label_config))
     with database.read() as session:
         labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
-    rows = [row for label in labels if (row := _row(database, settings, served, label, tags)) is not None]
+        known = {
+            label.id: compare(boxes_of(label), found) for label, found in unseen_labels(session, project.id, served.model_version_id, tags)
+        }
+    images = list({label.image_id: label.image for label in labels}.values())
+    seen = predict_all(database, served, images, ImageStore(settings.images_dir), settings)  # an image that cannot be looked at is absent
+    views = {label: compare(boxes_of(label), shown_as(seen[label.image_id], tags)) for label in labels if label.image_id in seen}
+    experience = learn((known | {label.id: view for label, view in views.items()}).values())
+    rows = [_row(label, served.model_version_id, doubt(view, experience), settings.doubt_below) for label, view in views.items()]
     with database.write() as session:
         insert_absent(session, LabelCheck, rows)
 
 
-def _row(database: Database, settings: Settings, served: Served, label: Label, tags: Sequence[ControlTag]) -> dict[str, Any] | None:
-    try:
-        found = predict_stored(database, served, label.image, ImageStore(settings.images_dir), settings)
-    except LabelwheelError as error:  # one bad image never stops the others
-        log.warning("label not checked", label=label.id, error=error.message)
-        return None
-    seen: Doubt = doubt([LabelledBox.from_dict(box) for box in label.boxes], shown_as(found, tags))
+def _row(label: Label, model_version_id: int, seen: Doubt, below: float) -> dict[str, Any]:
     return {
         "project_id": label.project_id,
         "label_id": label.id,
-        "model_version_id": served.model_version_id,
+        "model_version_id": model_version_id,
         "score": seen.score,
-        "flagged": seen.score < settings.doubt_below,
+        "flagged": seen.score < below,
         "faults": [asdict(fault) for fault in seen.faults],
         "created_at": utcnow(),
     }

@@ -5,25 +5,21 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import Deployment, Label, Prediction, Project
+from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
-from labelwheel.serving import detections_of, newest_deployment
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
-from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.label_config import ControlTag, parse, trained_labels, trained_tags
 from sync.correct import OUTCOMES
 from sync.corrections import standing
 from sync.seconds import Timed, at_work
 from sync.thresholds import Seen, Suggestions, suggest
-from sync.unseen import seen_images
-
-MOST_IMAGES = 2000  # the newest: what a camera sees now is what people review next
+from sync.unseen import boxes_of, unseen_labels
 
 
 def suggestions(session: Session, project: Project, settings: Settings) -> dict[str, Any]:
@@ -34,9 +30,9 @@ def suggestions(session: Session, project: Project, settings: Settings) -> dict[
             "No model serves yet: nothing is shown from any threshold on.", "Label the first batch; the first model follows."
         )
     tags = parse(project.label_config)
-    found = suggest(
-        _images(session, project.id, deployment, trained_tags(tags)), timed(session, project.id), current(tags, settings), _seed(project)
-    )
+    rows = unseen_labels(session, project.id, deployment.model_version_id, trained_tags(tags))
+    images = [Seen(boxes_of(label), found) for label, found in rows]
+    found = suggest(images, timed(session, project.id), current(tags, settings), _seed(project))
     return {"model_version": deployment.served_as, **as_dict(found)}
 
 
@@ -63,28 +59,6 @@ def as_dict(found: Suggestions) -> dict[str, Any]:
         "acts": {name: estimate.as_dict() for name, estimate in found.acts.items()},
         "classes": [{**asdict(one), "saves": one.saves.as_dict()} for one in found.classes],
     }
-
-
-def _images(session: Session, project_id: int, deployment: Deployment, tags: Sequence[ControlTag]) -> list[Seen]:
-    """Approved images that the champion has looked at and was not trained on."""
-    seen = seen_images(session, deployment.model_version_id)
-    query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
-    query = query.where(Label.project_id == project_id, Prediction.model_version_id == deployment.model_version_id)
-    query = query.where(Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
-    rows = {
-        label.image_id: (label, prediction) for label, prediction in session.execute(query.order_by(Label.approved_at, Label.id)).tuples()
-    }
-    newest = sorted((row for image_id, row in rows.items() if image_id not in seen), key=lambda row: -row[0].id)[:MOST_IMAGES]
-    return [Seen([LabelledBox.from_dict(box) for box in label.boxes], shown_as(detections_of(found), tags)) for label, found in newest]
-
-
-def shown_as(detections: Sequence[Detection], tags: Sequence[ControlTag]) -> list[Detection]:
-    """The detections under the labels that the tags show them by; those that none shows are left out."""
-    found = []
-    for item in detections:
-        label = next((shown[0] for tag in tags if (shown := tag.shows(item.label, 0))), None)
-        found += [replace(item, label=label)] if label is not None and not item.whole else []
-    return found
 
 
 def _seed(project: Project) -> int:

@@ -1,13 +1,51 @@
-"""What a model's weights have seen: no label of those images may be judged by it."""
+"""Which labels a model may judge, or be judged by: those of images that its weights have not seen."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import IMPORTED, AnnotationRevision, DatasetItem, Label, ModelVersion, TrainingRun
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, DatasetItem, Label, ModelVersion, Prediction, TrainingRun
+from labelwheel.serving import detections_of
+from labelwheel.vision.detection import Detection, LabelledBox
+from labelwheel.vision.label_config import ControlTag
 
 TRAINED_ON = ("train", "replay")
+
+
+MOST_IMAGES = 2000  # the newest: what a camera sees now is what people review next
+
+
+def unseen_labels(
+    session: Session, project_id: int, model_version_id: int, tags: Sequence[ControlTag]
+) -> list[tuple[Label, list[Detection]]]:
+    """The newest approved labels of images that the version has looked at and was not trained on, with what it found there.
+
+    Detections bear the labels that the tags show them by.
+    """
+    seen = seen_images(session, model_version_id)
+    query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
+    query = query.where(Label.project_id == project_id, Prediction.model_version_id == model_version_id)
+    query = query.where(Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
+    rows = {label.image_id: (label, found) for label, found in session.execute(query.order_by(Label.approved_at, Label.id)).tuples()}
+    newest = sorted((row for image_id, row in rows.items() if image_id not in seen), key=lambda row: -row[0].id)[:MOST_IMAGES]
+    return [(label, shown_as(detections_of(found), tags)) for label, found in newest]
+
+
+def shown_as(detections: Sequence[Detection], tags: Sequence[ControlTag]) -> list[Detection]:
+    """The detections under the labels that the tags show them by; those that none shows are left out."""
+    found = []
+    for item in detections:
+        label = next((shown[0] for tag in tags if (shown := tag.shows(item.label, 0))), None)
+        found += [replace(item, label=label)] if label is not None and not item.whole else []
+    return found
+
+
+def boxes_of(label: Label) -> list[LabelledBox]:
+    return [LabelledBox.from_dict(box) for box in label.boxes]
 
 
 def seen_images(session: Session, model_version_id: int) -> set[int]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from sync.doubt import KINDS, doubt, in_words
+from sync.doubt import KINDS, Experience, compare, doubt, in_words, learn
 from tests.fixtures.planted import KINDS as PLANTED
 from tests.fixtures.planted import plant
 
@@ -34,13 +34,22 @@ def seen(boxes: list[LabelledBox], confidence: float = 0.95) -> list[Detection]:
     return [Detection(box.label, box.box, confidence) for box in boxes]
 
 
+def usual() -> Experience:
+    """A model that agrees with people, on forty boards."""
+    return learn(compare(board(seed), seen(board(seed))) for seed in range(40))
+
+
+USUAL = usual()
+
+
 @given(seeds, st.sampled_from(PLANTED))
 def test_every_planted_error_is_the_strongest_fault_of_its_label(seed: int, kind: str) -> None:
     truth = board(seed)
     spoilt = plant(truth, kind, LABELS, np.random.default_rng(seed))
-    found = doubt(spoilt.boxes, seen(truth))
-    assert found.score <= 0.1 and found.faults[0].kind in FOUND_AS[kind]
-    assert doubt(truth, seen(truth)).score >= 0.9
+    found = doubt(compare(spoilt.boxes, seen(truth)), USUAL)
+    assert found.score <= 0.5
+    assert found.faults[0].kind in FOUND_AS[kind]
+    assert doubt(compare(truth, seen(truth)), USUAL).score == 1.0
 
 
 @given(seeds, st.floats(0.06, 0.99), st.floats(0.06, 0.99))
@@ -51,22 +60,46 @@ def test_the_surer_the_model_the_greater_the_doubt(seed: int, one: float, other:
     rest = [Detection(box.label, box.box, 0.99) for box in truth if box != spoilt.was]
 
     def score(confidence: float) -> float:
-        return doubt(spoilt.boxes, [*rest, Detection(spoilt.was.label, spoilt.was.box, confidence)]).score
+        view = compare(spoilt.boxes, [*rest, Detection(spoilt.was.label, spoilt.was.box, confidence)])
+        return doubt(view, learn([])).score
 
     assert score(strong) <= score(weak)
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+def test_a_model_that_often_disagrees_so_is_doubted_instead(good: int, bad: int) -> None:
+    """The more often it saw what nobody drew, the less it means."""
+    truth = board(1)
+    ghost = Detection("open", Box(700, 700, 720, 720), 0.9)
+    agreeing, seeing_ghosts = compare(truth, seen(truth, 0.9)), compare(truth, [*seen(truth, 0.9), ghost])
+
+    def score(others: int) -> float:
+        return doubt(seeing_ghosts, learn([agreeing] * good + [seeing_ghosts] * others)).score
+
+    assert score(bad + 1) >= score(bad) - 1e-9
+    assert score(200) > 0.9
 
 
 @given(seeds, seeds, st.floats(0.06, 1))
 def test_a_score_is_a_share_and_no_order_matters(seed: int, other: int, confidence: float) -> None:
     boxes, detections = board(seed), seen(board(other), confidence)
-    found = doubt(boxes, detections)
+    found = doubt(compare(boxes, detections), USUAL)
     assert 0 <= found.score <= 1
     assert all(0 <= fault.score <= 1 and fault.kind in KINDS for fault in found.faults)
-    assert doubt(boxes[::-1], detections[::-1]).score == pytest.approx(found.score)
+    assert doubt(compare(boxes[::-1], detections[::-1]), USUAL).score == pytest.approx(found.score)
+
+
+@given(seeds, seeds)
+def test_no_box_is_spoken_of_twice(seed: int, other: int) -> None:
+    boxes, detections = board(seed), seen(board(other))
+    view = compare(boxes, detections)
+    spoken = [one.box for one in view.disagreements if one.box]
+    assert len(view.agreed) + len(spoken) == len(boxes)
+    assert len(set(spoken)) == len(spoken)
 
 
 def test_nothing_there_and_nothing_seen_is_no_fault() -> None:
-    found = doubt([], [])
+    found = doubt(compare([], []), USUAL)
     assert (found.score, found.faults, in_words([])) == (1.0, (), "nothing speaks against it")
 
 
@@ -84,5 +117,5 @@ def test_a_person_reads_what_and_where(boxes: list[tuple[str, float]], detection
         return Box(place, place, place + 20, place + 20)
 
     drawn = [LabelledBox(label, square(place)) for label, place in boxes]
-    found = doubt(drawn, [Detection(label, square(place), sure) for label, place, sure in detections])
+    found = doubt(compare(drawn, [Detection(label, square(place), sure) for label, place, sure in detections]), learn([]))
     assert in_words([asdict(fault) for fault in found.faults]) == words
