@@ -20,6 +20,7 @@ from sync import reset
 from sync.adopt import ask_for_adoption
 from sync.approve import parse_policy
 from sync.pull import pull
+from sync.queue import take_up
 from sync.reading import reading_of
 from sync.reset import Answer
 
@@ -146,7 +147,9 @@ def _remember(settings: Settings, project: Project) -> ProjectRow:
         raise LabelStudioError(message, f"Edit it at {page}. {error.cure}") from error
     with get_database(settings.database_url).write() as session:
         name = settings.label_studio_name
-        return remember_project(session, name, project.id, project.title, project.label_config, labels, project.created_at)
+        row = remember_project(session, name, project.id, project.title, project.label_config, labels, project.created_at)
+        take_up(session, row.id)  # what was in the way of these items may be mended now
+        return row
 
 
 def _pin_version(settings: Settings, client: LabelStudio, row: ProjectRow) -> None:

@@ -257,6 +257,17 @@ def _late_predictions(session: Session, project: Project) -> Fault | None:
     return Fault("predictions_behind", message, "Look into the log of worker-fast.")
 
 
+def _set_aside(session: Session, project: Project) -> Fault | None:
+    """Items that cannot be pushed as they are."""
+    waiting = select(QueueItem).where(QueueItem.project_id == project.id, QueueItem.status == "pending", QueueItem.fault.is_not(None))
+    count = session.scalar(select(func.count()).select_from(waiting.subquery()))
+    first = session.scalar(waiting.order_by(QueueItem.id).limit(1))
+    if first is None:
+        return None
+    message = f"{count} queue items cannot become tasks, first {first.id}: {first.fault}"
+    return Fault("items_set_aside", message, "Mend that, then `labelwheel connect`: they are pushed once more.")
+
+
 def _failed_run(session: Session, project: Project) -> Fault | None:
     run = session.scalar(select(TrainingRun).where(TrainingRun.project_id == project.id).order_by(TrainingRun.id.desc()).limit(1))
     if run is None or run.status != "failed":
@@ -276,4 +287,4 @@ def _held_pull(session: Session, project: Project) -> Fault | None:
     return Fault(error.code, error.message, error.cure)
 
 
-LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _failed_run, _held_pull)
+LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _set_aside, _failed_run, _held_pull)

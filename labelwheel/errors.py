@@ -11,6 +11,7 @@
     │   └── ExpiredError         the image's bytes were removed by retention; its rows stay
     │       └── ErasedError      somebody had the image erased: its bytes are not taken again
     ├── LabelStudioError         Label Studio refused, or answered something unusable
+    │   ├── LabelStudioRefused   it found fault with what it was sent, and stored none of it
     │   ├── LabelStudioUnreachable
     │   └── WentBack             it was restored or reset: it shows an earlier state than we saw
     ├── TooLate                  a batch had no time for a task; it is predicted in the background
@@ -98,6 +99,10 @@ class ErasedError(ExpiredError):
 class LabelStudioError(LabelwheelError):
     code = "label_studio"
     status = 502
+
+
+class LabelStudioRefused(LabelStudioError):
+    code = "label_studio_refused"
 
 
 class LabelStudioUnreachable(LabelStudioError):

@@ -87,7 +87,7 @@ def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
 
 def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]]:
     """Jobs that the rows ask for, whatever Redis remembers."""
-    if session.scalar(select(exists().where(QueueItem.status == "pending"))):
+    if session.scalar(select(exists().where(QueueItem.status == "pending", QueueItem.fault.is_(None)))):
         yield "sync.push", None
     for deployment_id in session.scalars(_unrefreshed()):
         yield "sync.refresh", deployment_id

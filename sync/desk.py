@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
-from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.labelstudio.port import Studio
 from labelwheel.project import current_project
 from labelwheel.serving import LineUp, load_line_up, newest_line_up
 from labelwheel.settings import Settings
@@ -15,11 +15,11 @@ from labelwheel.vision.label_config import ControlTag, parse
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What one push or refresh works with."""
+    """What one push or refresh works with. `tags` are those of the label config as it stands in Label Studio now."""
 
     database: Database
     settings: Settings
-    client: LabelStudio
+    client: Studio
     project: Project
     tags: list[ControlTag]
     line_up: LineUp | None
@@ -30,10 +30,12 @@ class Desk:
         return self.line_up.served_as if self.line_up else None
 
 
-def open_desk(database: Database, settings: Settings, client: LabelStudio) -> Desk:
-    """Gather project, tags and served models; errors are those of `current_project`, `parse` and `load_line_up`."""
+def open_desk(database: Database, settings: Settings, client: Studio) -> Desk:
+    """Gather project, tags and served models; errors are those of `current_project`, `Studio.project`, `parse` and `load_line_up`."""
     with database.read() as session:
         project = current_project(session, settings)
         rows = newest_line_up(session, project.id)
     line_up = load_line_up(rows, settings) if rows else None
-    return Desk(database, settings, client, project, parse(project.label_config), line_up)
+    # Of now: the label config may have been edited since we were connected, and a bulk import stores what no longer fits.
+    tags = parse(client.project(project.ls_project_id).label_config)
+    return Desk(database, settings, client, project, tags, line_up)

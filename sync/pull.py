@@ -6,9 +6,9 @@ were, a sweep compares the list of all tasks: deletions show up in no list of ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Any, cast
@@ -21,8 +21,9 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueItem, utcnow
 from labelwheel.errors import InputError, LabelStudioError, WentBack
-from labelwheel.labelstudio.client import KEY, LabelStudio
+from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.client import Project as There
+from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
 from labelwheel.project import current_project, grow_class_map
 from labelwheel.schedule import claim, fire_time
@@ -36,6 +37,7 @@ from sync.rebuild import rebuild
 from sync.reset import Watch, held, look, standing, stop
 from sync.settle import mark_deleted, settle
 from sync.sweep import Known, Sweep, compare
+from sync.twins import awaited_keys, repair
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +46,10 @@ BATCH = 100
 DELETED = ("TASK_DELETED", "TASKS_DELETED")
 PROBED = 3  # tasks that are looked at again: the newest that we saw are the first to show that a server went back
 ROWS = 500
+FAR = datetime.max.replace(tzinfo=UTC)
 
 
-def pull(database: Database, settings: Settings, client: LabelStudio, *, thorough: bool = False, accepted: bool = False) -> int:
+def pull(database: Database, settings: Settings, client: Studio, *, thorough: bool = False, accepted: bool = False) -> int:
     """Mirror what changed since the last pull; return how many of our tasks were looked at.
 
     `thorough` sweeps for deletions in any case. While the pull is held (see `sync.reset`) nothing is done; `accepted` says that a
@@ -67,6 +70,7 @@ def pull(database: Database, settings: Settings, client: LabelStudio, *, thoroug
             if thorough or _sweep_due(turn, hints):
                 _sweep(turn)
             seen = _pull_changes(turn)
+            repair(database, client, project, turn.doubted)
         except WentBack as reason:
             stop(database, project.id, reason.message, began)
             return 0
@@ -79,15 +83,16 @@ def pull(database: Database, settings: Settings, client: LabelStudio, *, thoroug
 
 @dataclass
 class Turn:
-    """What one pull works with."""
+    """What one pull works with, and the keys that it found a task of which is not the recorded one."""
 
     database: Database
     settings: Settings
-    client: LabelStudio
+    client: Studio
     project: Project
     reading: Reading
     lease: HeldLease
     watch: Watch
+    doubted: set[str] = field(default_factory=set)
 
     @cached_property
     def people(self) -> dict[int, str]:
@@ -101,7 +106,7 @@ class Turn:
 
 
 def _prepared(
-    database: Database, settings: Settings, client: LabelStudio, project: Project, there: There, lease: HeldLease, accepted: bool
+    database: Database, settings: Settings, client: Studio, project: Project, there: There, lease: HeldLease, accepted: bool
 ) -> Turn:
     """Read as Label Studio's label config and our settings say now; when that is new, read everything anew."""
     _note_project(database, project, there)
@@ -134,16 +139,30 @@ def _note_project(database: Database, project: Project, there: There) -> None:
 
 
 def _pull_changes(turn: Turn) -> int:
-    seen, project, cursor = 0, turn.project, turn.project.pull_cursor
-    since = cursor - OVERLAP if cursor else None
+    seen, project, march = 0, turn.project, March(turn.project.pull_cursor)
+    since = march.cursor - OVERLAP if march.cursor else None
     for tasks in _batches(turn.client.changed_tasks(project.ls_project_id, since), BATCH):
-        cursor = max([datetime.fromisoformat(task["updated_at"]) for task in tasks] + ([cursor] if cursor else []))
         turn.renew()
-        seen += _mirror(turn, tasks, cursor)
+        seen += _mirror(turn, tasks, march)
     return seen
 
 
-def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], cursor: datetime | None = None) -> int:
+@dataclass
+class March:
+    """How far the cursor may go: not beyond a task that a push has sent and not recorded yet, for what people do on it is read again then."""
+
+    cursor: datetime | None
+    halt: datetime = FAR
+
+    def on(self, tasks: Sequence[dict[str, Any]], awaited: Collection[str]) -> datetime:
+        """Take a batch in, of which some keys are `awaited`."""
+        moments = {task["id"]: datetime.fromisoformat(task["updated_at"]) for task in tasks}
+        self.halt = min([self.halt, *(moments[task["id"]] for task in tasks if task["data"].get(KEY) in awaited)])
+        self.cursor = min(self.halt, max([*moments.values(), *([self.cursor] if self.cursor else [])]))
+        return self.cursor
+
+
+def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], march: March | None = None) -> int:
     people = turn.people if any(task.get("annotations") for task in tasks) else {}
     with turn.database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
         change = mirror_tasks(session, turn.project, tasks, people, accepted=turn.watch.off)
@@ -151,8 +170,10 @@ def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], cursor: datetime | None
         settle(session, turn.project.id, turn.reading, change.touched, change.keys)
         if turn.settings.adopt and (strangers := _strangers(tasks, turn.project.pull_cursor)):
             ask_for_adoption(session, turn.project.id, after=min(strangers) - 1)
-        if cursor:
+        if march:
+            cursor = march.on(tasks, awaited_keys(session, turn.project.id))
             session.execute(update(Project).where(Project.id == turn.project.id).values(pull_cursor=cursor))
+    turn.doubted |= {one.row.key for one in change.seen if one.row.ls_task_id != int(one.task["id"])}
     return len(change.keys)
 
 
@@ -190,6 +211,7 @@ def _sweep(turn: Turn) -> None:
     if found.back and not turn.watch.off:
         raise WentBack(f"{len(found.back)} tasks are in an earlier state than we saw them in, first {found.back[0]}.")
     turn.watch.count({unique_id for pair in found.vanished for unique_id in stood[pair]})
+    turn.doubted |= set(found.twins)
     _note_moved(turn, found)
     _note_gone(turn, found)
     _note_vanished(turn, {unique_id for pair in found.vanished for unique_id in stood[pair]})

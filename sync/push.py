@@ -1,35 +1,50 @@
 """Push pending queue items to Label Studio as tasks with pre-annotations: exactly once in effect.
 
-Label Studio never deduplicates and may commit after our time-out. So: one pusher at a time (a lease), small chunks, a
-look-up by our key before every import, and no retry of an import: what failed stays pending, and the next push finds out by
-key whether it arrived. A twin that a late commit left behind is deleted, unless a person has worked on it.
+Label Studio never deduplicates and may commit after our time-out. So: one pusher at a time (a lease), chunks, and no retry of an
+import: what failed stays pending. An item is marked as sent before the first import that carries it, so the next push knows which
+keys to look up, and a clean one looks up none. A twin that a late commit left behind is found and repaired here and by the pull.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import joinedload
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import LsTask, QueueItem
-from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.database.tables import LsTask, QueueItem, utcnow
+from labelwheel.errors import InputError, LabelStudioRefused, LabelwheelError
+from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import hold
 from labelwheel.settings import Settings
+from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
 from sync.desk import Desk, open_desk
 from sync.pre_annotate import pre_annotate
-from sync.queue import move
+from sync.queue import move, set_aside
 from sync.reset import held
 from sync.task import task_key, task_payload
+from sync.twins import settle_twins
 
 log = structlog.get_logger(__name__)
 
+Payload = dict[str, Any]
 
-def push(database: Database, settings: Settings, client: LabelStudio) -> int:
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a chunk: Label Studio's id of each item that is a task now, and why others cannot become one. By item id."""
+
+    tasks: Mapping[int, int]
+    faults: Mapping[int, str]
+
+
+def push(database: Database, settings: Settings, client: Studio) -> int:
     """Push everything that is pending, most urgent first; return how many items are tasks now. Nothing while the pull is held: see `sync.reset`."""
     desk = open_desk(database, settings, client)
     pushed = 0
@@ -43,51 +58,124 @@ def push(database: Database, settings: Settings, client: LabelStudio) -> int:
 
 
 def _pending(desk: Desk) -> list[QueueItem]:
-    query = select(QueueItem).where(QueueItem.project_id == desk.project.id, QueueItem.status == "pending")
-    query = query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture)).order_by(QueueItem.priority.desc(), QueueItem.id)
-    with desk.database.read() as session:
-        return list(session.scalars(query.limit(desk.settings.push_chunk)))
+    """The next chunk. Items that were never sent are marked as sent; that they had not been is still to be seen on what is returned."""
+    with desk.database.write() as session:
+        items = list(session.scalars(_query(desk).limit(desk.settings.push_chunk)))
+        first = [item.id for item in items if item.sent_at is None]
+        now = utcnow()
+        session.execute(
+            update(QueueItem).where(QueueItem.id.in_(first)).values(sent_at=now), execution_options={"synchronize_session": False}
+        )
+    return items
+
+
+def _query(desk: Desk) -> Select[QueueItem]:
+    waiting = (QueueItem.project_id == desk.project.id, QueueItem.status == "pending", QueueItem.fault.is_(None))
+    query = select(QueueItem).where(*waiting).order_by(QueueItem.priority.desc(), QueueItem.id)
+    return query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture))
 
 
 def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
-    there = _settle_twins(desk, desk.client.find_tasks(desk.project.ls_project_id, [task_key(item) for item in items]))
-    fresh = [item for item in items if task_key(item) not in there]
-    shown = pre_annotate(desk, fresh)
-    payloads = [task_payload(item, pushed_tag(desk.tags), desk.settings, shown.get(item.id)) for item in fresh]
-    ids = desk.client.import_tasks(desk.project.ls_project_id, payloads)
-    there.update({task_key(item): ls_task_id for item, ls_task_id in zip(fresh, ids, strict=True)})
-    _record(desk, items, there, {task_key(item) for item in fresh})
-    return len(items)
+    there = _already_there(desk, [item for item in items if item.sent_at is not None])
+    _catch_up(desk, {item: there[item.id] for item in items if item.id in there})
+    fresh = [item for item in items if item.id not in there]
+    payloads, unfit = _payloads(desk, fresh)
+    sent = _send(desk, payloads)
+    outcome = Outcome({**there, **sent.tasks}, {**unfit, **sent.faults})
+    _record(desk, items, outcome, {item.id for item in fresh})
+    return len(outcome.tasks)
 
 
-def _settle_twins(desk: Desk, found: dict[str, list[int]]) -> dict[str, int]:
-    """One task per key. A push that timed out may have been committed after the next look-up."""
-    return {key: ids[0] if len(ids) == 1 else _settle(desk, key, ids) for key, ids in found.items()}
+def _already_there(desk: Desk, items: Sequence[QueueItem]) -> dict[int, int]:
+    """Tasks of items that an earlier push has sent, whatever it heard of them."""
+    if not items:
+        return {}
+    by_key = {task_key(item): item.id for item in items}
+    found = desk.client.find_tasks(desk.project.ls_project_id, list(by_key))
+    return {by_key[key]: tasks[0] for key, tasks in settle_twins(desk.client, desk.project, found).items()}
 
 
-def _settle(desk: Desk, key: str, twins: Sequence[int]) -> int:
-    """Keep the oldest task that a person worked on, else the oldest; delete those that nobody touched, and no other."""
-    untouched = [ls_task_id for ls_task_id in twins if desk.client.is_untouched(ls_task_id)]
-    kept = min(set(twins) - set(untouched), default=twins[0])
-    idle = [ls_task_id for ls_task_id in untouched if ls_task_id != kept]
-    desk.client.delete_tasks(desk.project.ls_project_id, idle)
-    log.warning("late twins", key=key, kept=kept, deleted=idle, worked_on=sorted(set(twins) - set(idle) - {kept}))
-    return kept
+def _catch_up(desk: Desk, there: Mapping[QueueItem, int]) -> None:
+    """Give the present pre-annotation to tasks that a refresh passed over, as nobody had recorded them then."""
+    if not there or desk.served_as is None:
+        return
+    seen = desk.client.tasks(desk.project.ls_project_id, there.values())
+    shown = {number: {entry.get("model_version") for entry in task.get("predictions") or []} for number, task in seen.items()}
+    stale = {item: number for item, number in there.items() if number in shown and desk.served_as not in shown[number]}
+    made = pre_annotate(desk, list(stale))
+    missing = [{"task": number, **prediction} for item, number in stale.items() if (prediction := made.get(item.id))]
+    desk.client.import_predictions(desk.project.ls_project_id, missing)
 
 
-def _record(desk: Desk, items: Sequence[QueueItem], there: dict[str, int], fresh: set[str]) -> None:
-    rows = [
-        {
-            "project_id": desk.project.id,
-            "key": task_key(item),
-            "queue_item_id": item.id,
-            "ls_task_id": there[task_key(item)],
-            "generation": 1,
-            "served_as": desk.served_as if task_key(item) in fresh else None,
-        }
-        for item in items
-    ]
+def _payloads(desk: Desk, items: Sequence[QueueItem]) -> tuple[dict[int, Payload], dict[int, str]]:
+    """What is sent for each item, and why some cannot be sent."""
+    predictions = pre_annotate(desk, items)
+    payloads: dict[int, Payload] = {}
+    faults: dict[int, str] = {}
+    for item in items:
+        try:
+            payloads[item.id] = _payload(desk, item, predictions.get(item.id))
+        except LabelwheelError as error:
+            faults[item.id] = str(error)
+    return payloads, faults
+
+
+def _payload(desk: Desk, item: QueueItem, prediction: Payload | None) -> Payload:
+    # A doubted label is shown as it was drawn there, with all that other tags say.
+    found = misfits(prediction, desk.tags) if prediction and item.reason != "label_error" else []
+    if found:
+        raise InputError(f"The pre-annotation does not fit the label config: {found[0]}.", "Run `labelwheel connect`.")
+    return task_payload(item, pushed_tag(desk.tags), desk.settings, prediction)
+
+
+def _send(desk: Desk, payloads: Mapping[int, Payload]) -> Outcome:
+    """Import; where Label Studio refuses some, the others all the same."""
+    refused: dict[int, LabelStudioRefused] = {}
+    tasks = _halve(desk, list(payloads.items()), refused) if payloads else {}
+    if len(payloads) > 1 and len(refused) == len(payloads):
+        raise next(iter(refused.values()))  # nothing of one item: the project refuses whatever comes
+    return Outcome(tasks, {item: str(error) for item, error in refused.items()})
+
+
+def _halve(desk: Desk, payloads: Sequence[tuple[int, Payload]], refused: dict[int, LabelStudioRefused]) -> dict[int, int]:
+    """Label Studio refuses an import as a whole, before it stores any of it: halve it until the refused items are alone."""
+    try:
+        ids = desk.client.import_tasks(desk.project.ls_project_id, [payload for _, payload in payloads])
+    except LabelStudioRefused as error:
+        if len(payloads) == 1:
+            refused[payloads[0][0]] = error
+            return {}
+        middle = len(payloads) // 2
+        return {**_halve(desk, payloads[:middle], refused), **_halve(desk, payloads[middle:], refused)}
+    return {item: task for (item, _), task in zip(payloads, ids, strict=True)}
+
+
+def _record(desk: Desk, items: Sequence[QueueItem], outcome: Outcome, fresh: set[int]) -> None:
+    rows = [_row(desk, item, outcome.tasks[item.id], item.id in fresh) for item in items if item.id in outcome.tasks]
+    there = {str(row["key"]): int(row["ls_task_id"]) for row in rows}
     with desk.database.write() as session:
         insert_absent(session, LsTask, rows)
-        for item in session.scalars(select(QueueItem).where(QueueItem.id.in_([item.id for item in items]), QueueItem.status == "pending")):
-            move(session, item, "pushed", "push", "became a task in Label Studio")
+        for row in session.scalars(
+            select(LsTask).where(LsTask.project_id == desk.project.id, LsTask.ls_task_id == 0, LsTask.key.in_(list(there)))
+        ):
+            row.ls_task_id = there.get(row.key, 0)  # Label Studio had lost the task (see `sync.reset`)
+        # Read again: a person may have moved them meanwhile.
+        mine = select(QueueItem).where(QueueItem.id.in_([item.id for item in items]), QueueItem.status == "pending")
+        for item in session.scalars(mine):
+            if item.id in outcome.tasks:
+                move(session, item, "pushed", "push", "became a task in Label Studio")
+            else:
+                set_aside(session, item, "push", outcome.faults[item.id])
+
+
+def _row(desk: Desk, item: QueueItem, ls_task_id: int, fresh: bool) -> dict[str, Any]:
+    served_as = desk.served_as if fresh else None
+    key = task_key(item)
+    return {
+        "project_id": desk.project.id,
+        "key": key,
+        "queue_item_id": item.id,
+        "ls_task_id": ls_task_id,
+        "generation": 1,
+        "served_as": served_as,
+    }

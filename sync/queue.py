@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.tables import QueueEvent, QueueItem, utcnow
@@ -16,6 +16,18 @@ def move(session: Session, item: QueueItem, status: str, who: str, why: str) -> 
         return
     item.status, item.updated_at = status, utcnow()
     session.add(QueueEvent(queue_item_id=item.id, status=status, who=who, why=why))
+
+
+def set_aside(session: Session, item: QueueItem, who: str, why: str) -> None:
+    """Leave a pending item waiting that cannot be pushed as it is, so that it does not hold up the others; `take_up` ends that."""
+    item.fault, item.updated_at = why[:500], utcnow()
+    session.add(QueueEvent(queue_item_id=item.id, status=item.status, who=who, why=f"set aside: {why}"[:500]))
+
+
+def take_up(session: Session, project_id: int) -> int:
+    """Let the items that were set aside be pushed once more; return how many that are."""
+    waiting = update(QueueItem).where(QueueItem.project_id == project_id, QueueItem.fault.is_not(None)).values(fault=None)
+    return int(session.execute(waiting).rowcount)  # type: ignore[attr-defined]
 
 
 def listing(
@@ -50,6 +62,7 @@ def _as_row(item: QueueItem) -> dict[str, Any]:
         "priority": item.priority,
         "scores": item.scores,
         "round": item.round,
+        "fault": item.fault,
         "source": item.capture.source,
         "external_id": item.capture.external_id,
         "captured_at": item.capture.captured_at.isoformat(),

@@ -19,7 +19,8 @@ from sqlalchemy.orm import joinedload
 from labelwheel.database import Database
 from labelwheel.database.tables import Deployment, LsTask, QueueItem, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioUnreachable
-from labelwheel.labelstudio.client import KEY, LabelStudio
+from labelwheel.labelstudio.client import KEY
+from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
 from labelwheel.settings import Settings
 from sync.budget import rules
@@ -36,7 +37,7 @@ LEASE_SECONDS = 300  # a chunk of images that no model has seen takes a minute o
 Task = dict[str, Any]
 
 
-def refresh(database: Database, settings: Settings, client: LabelStudio, deployment_id: int, seconds: float = inf) -> int:
+def refresh(database: Database, settings: Settings, client: Studio, deployment_id: int, seconds: float = inf) -> int:
     """Bring the open tasks to the deployment's version; return how many got a new pre-annotation.
 
     What Label Studio shows is asked first, so that a refresh that died, or that its `seconds` ended, goes on and doubles nothing: until
@@ -74,10 +75,13 @@ def _stale_tasks(desk: Desk) -> Iterator[Task]:
 
 
 def _refresh_chunk(desk: Desk, tasks: Sequence[Task]) -> None:
-    by_key = {task["data"].get(KEY): task for task in tasks}
-    rows = _ours(desk, [key for key in by_key if key])
+    by_key = {str(task["data"].get(KEY) or ""): task for task in tasks}
+    twins: dict[str, list[int]] = defaultdict(list)  # late twins share a key
+    for task in tasks:
+        twins[str(task["data"].get(KEY) or "")].append(int(task["id"]))
+    rows = _ours(desk, list(by_key))
     made = pre_annotate(desk, [row.queue_item for row in rows])
-    fresh = [{"task": int(by_key[row.key]["id"]), **made[row.queue_item_id]} for row in rows if row.queue_item_id in made]
+    fresh = [{"task": task, **made[row.queue_item_id]} for row in rows if row.queue_item_id in made for task in twins[row.key]]
     if desk.settings.old_predictions == "remove":
         desk.client.delete_predictions(desk.project.ls_project_id, [entry["task"] for entry in fresh])
     desk.client.import_predictions(desk.project.ls_project_id, fresh)

@@ -18,8 +18,8 @@ from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, LsTask, Pause, Project, QueueItem, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, WentBack
-from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.client import Project as There
+from labelwheel.labelstudio.port import Studio
 from sync.reading import Reading
 from sync.settle import settle
 
@@ -60,7 +60,7 @@ def standing(session: Session, project_id: int) -> int:
     return session.scalar(query.where(AnnotationRevision.lost_at.is_(None))) or 0
 
 
-def look(client: LabelStudio, row: Project) -> There:
+def look(client: Studio, row: Project) -> There:
     """The project in Label Studio, if it is still the one that we know. Raises WentBack."""
     try:
         there = client.project(row.ls_project_id)

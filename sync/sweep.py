@@ -25,7 +25,8 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Ids of rows whose task is `gone` or was `lost` and waits unanswered; new Label Studio ids of rows that `moved`; keys of tasks that
-    went `back`; ids of tasks that `changed` unseen; (key, Label Studio id) of tasks on which annotations stood and that are `vanished`."""
+    went `back`; ids of tasks that `changed` unseen; (key, Label Studio id) of tasks on which annotations stood and that are `vanished`;
+    keys that have `twins`."""
 
     gone: list[int]
     unanswered: list[int]
@@ -33,6 +34,7 @@ class Sweep:
     back: list[str]
     changed: list[int]
     vanished: list[tuple[str, int]]
+    twins: list[str]
 
 
 def compare(known: Sequence[Known], stood: Iterable[tuple[str, int]], there: Iterable[Stamp], cursor: datetime | None) -> Sweep:
@@ -48,6 +50,10 @@ def compare(known: Sequence[Known], stood: Iterable[tuple[str, int]], there: Ite
         unanswered=[task.row_id for task in absent if not task.ls_task_id and task.status == "pushed"],
         moved={task.row_id: min(found[task.key]) for task, at in pairs if at is None},
         back=[task.key for task, at in pairs if at and task.updated_at and at < task.updated_at - CLOCK],
-        changed=[task.ls_task_id for task, at in pairs if at and task.updated_at and cursor and task.updated_at != at < cursor],
+        changed=[
+            *(task.ls_task_id for task, at in pairs if at and task.updated_at and cursor and task.updated_at != at < cursor),
+            *(number for task in present for number in found[task.key] if number != task.ls_task_id),  # nobody may have seen it
+        ],
         vanished=[(key, ls_task_id) for key, ls_task_id in stood if ls_task_id not in found.get(key, {})],
+        twins=[task.key for task in present if len(found[task.key]) > 1],
     )

@@ -12,6 +12,7 @@ from labelwheel.settings import PREFIX, get_settings
 
 pytest_plugins = [
     "tests.fixtures.label_studio",
+    "tests.fixtures.studio",
     "tests.fixtures.postgres",
     "tests.fixtures.valkey",
     "tests.fixtures.database",

@@ -250,6 +250,8 @@ class QueueItem(Table):
     priority: Mapped[float]
     scores: Mapped[dict[str, Any]]
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
+    sent_at: Mapped[datetime | None]  # when an import that carries it was first tried: from then on Label Studio may have its task
+    fault: Mapped[str | None] = mapped_column(String(500))  # why it cannot be pushed; it waits until somebody has mended that
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
 

@@ -20,10 +20,11 @@ Json = dict[str, Any]
 
 KEY = "labelwheel_key"
 KEY_COLUMN = f"data.{KEY}"
-KEYS_PER_REQUEST = 50
+KEYS_PER_REQUEST = 100
 IDS_PER_REQUEST = 1000
 TASKS_PER_REQUEST = 200
 PROJECT_FIELDS = "id,title,label_config,model_version,created_at"
+CURE_DROPPED = "Check their labels and control names against the project's label config."
 UNLABELLED = ("total_annotations", "cancelled_annotations")
 
 
@@ -113,7 +114,8 @@ class LabelStudio:
     def import_tasks(self, project_id: int, tasks: list[Json]) -> list[int]:
         """Create tasks (`data`, optional `meta` and `predictions`) in one request; their ids, in the order given.
 
-        Not repeated by itself: after an error look up what arrived with `find_tasks` first.
+        LabelStudioRefused: one of them does not fit, and none was created. Not repeated by itself: after another error look up what
+        arrived with `find_tasks` first.
         """
         if not tasks:
             return []
@@ -121,6 +123,9 @@ class LabelStudio:
         ids = [int(task_id) for task_id in answer.task_ids or []]
         if len(ids) != len(tasks):
             raise LabelStudioError(f"Label Studio created {len(ids)} of {len(tasks)} tasks.", "Look them up by key before sending again.")
+        sent, stored = sum(len(task.get("predictions") or []) for task in tasks), getattr(answer, "prediction_count", None)
+        if stored != sent:
+            raise LabelStudioError(f"Label Studio stored {stored} of {sent} predictions of new tasks.", CURE_DROPPED)
         return ids
 
     def find_tasks(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
@@ -129,7 +134,7 @@ class LabelStudio:
         for chunk in _chunks(list(dict.fromkeys(keys)), KEYS_PER_REQUEST):
             wanted = _condition(KEY_COLUMN, "in_list", "String", chunk)
             for task in self._by_id(project_id, [wanted], include="id,data"):
-                found[task["data"]["labelwheel_key"]].append(task["id"])
+                found[task["data"][KEY]].append(task["id"])
         return dict(found)
 
     def changed_tasks(self, project_id: int, since: datetime | None, page_size: int = 200) -> Iterator[Json]:
@@ -153,8 +158,9 @@ class LabelStudio:
 
     def is_untouched(self, task_id: int) -> bool:
         """Whether nobody has submitted, skipped or begun to draw on this task."""
-        task = self.connection.read(f"api/tasks/{task_id}/")
-        return not (task["annotations"] or task["drafts"])
+        if self.connection.read(f"api/tasks/{task_id}/")["annotations"]:
+            return False
+        return not self.connection.read(f"api/tasks/{task_id}/drafts")  # of everybody: a task shows only one's own
 
     def task_ids(self, project_id: int) -> set[int]:
         """Ids of all tasks of the project."""
@@ -218,7 +224,7 @@ class LabelStudio:
         answer = self.connection.call(lambda sdk: sdk.projects.import_predictions(id=project_id, request=predictions))
         if answer.created != len(predictions):
             message = f"Label Studio stored {answer.created} of {len(predictions)} predictions."
-            raise LabelStudioError(message, "Check their labels and control names against the project's label config.")
+            raise LabelStudioError(message, CURE_DROPPED)
         return len(predictions)
 
     def delete_predictions(self, project_id: int, task_ids: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import stamina
 
-from labelwheel.errors import LabelStudioError, LabelStudioUnreachable
+from labelwheel.errors import LabelStudioError, LabelStudioRefused, LabelStudioUnreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +27,7 @@ CURES = {
     500: "Read Label Studio's log; on SQLite it also answers so when its database is locked.",
 }
 GATEWAY = (502, 503, 504)
+FAULTY = (400, 413)  # what was sent does not fit, or is too much: sent again it would be refused again
 
 
 class Connection:
@@ -105,7 +106,8 @@ def refusal(status: int | None, body: Any) -> LabelStudioError:
         return LabelStudioUnreachable(f"The proxy before Label Studio answered {status}: {reason}", CURE_ADDRESS)
     if "reserved network address" in reason:
         return LabelStudioError(f"Label Studio refuses to call a private address: {reason}", CURE_SSRF)
-    return LabelStudioError(f"Label Studio answered {status}: {reason}", CURES.get(status or 0, ""))
+    kind = LabelStudioRefused if status in FAULTY else LabelStudioError
+    return kind(f"Label Studio answered {status}: {reason}", CURES.get(status or 0, ""))
 
 
 def explain(body: Any) -> str:

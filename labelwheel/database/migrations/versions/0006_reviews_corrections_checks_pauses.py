@@ -16,11 +16,13 @@ MOMENTS = (
     ("ls_task", "ls_updated_at"),
     ("annotation_revision", "lost_at"),
     ("image", "erased_at"),
+    ("queue_item", "sent_at"),
 )
 
 
 def upgrade() -> None:
     op.add_column("ls_task", sa.Column("adopted", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("queue_item", sa.Column("fault", sa.String(length=500), nullable=True))
     op.add_column("label", sa.Column("approved_by", sa.String(length=200), nullable=True))
     for table, column in MOMENTS:
         op.add_column(table, sa.Column(column, sa.DateTime(timezone=True), nullable=True))
@@ -123,7 +125,7 @@ def downgrade() -> None:
     for table in ("pause", "label_check", "correction", "review"):
         op.drop_table(table)
     op.drop_index("uq_hint_waiting", table_name="hint")
-    added = [("hint", "times"), ("hint", "digest"), ("project", "adopt_after")]
+    added = [("queue_item", "fault"), ("hint", "times"), ("hint", "digest"), ("project", "adopt_after")]
     for table, column in (*added, ("label", "approved_by"), ("ls_task", "adopted"), ("class_map", "drawn_with"), *MOMENTS):
         with op.batch_alter_table(table) as changed:
             changed.drop_column(column)
