@@ -150,9 +150,25 @@ def _label_studio(settings: Settings, database: Database, project: Project) -> I
             yield Fault(error.code, error.message, error.cure)
         return
     yield from inspect_setup(client, project.ls_project_id, wanted_setup(settings))
+    yield from _approval(settings, project, client)
     yield from _label_config(project, client)
     yield from _shown(settings, database, project, client)
     yield from _visible(settings, database, project, client)
+
+
+def _approval(settings: Settings, project: Project, client: LabelStudio) -> Iterator[Fault]:
+    """An approval policy that is none, or that needs more annotators than Label Studio asks for."""
+    from sync.approve import parse_policy
+
+    try:
+        policy = parse_policy(settings.approval)
+    except LabelwheelError as error:
+        yield Fault("approval", f"Nothing is pulled. {error.message}", error.cure)
+        return
+    asked = client.connection.read(f"api/projects/{project.ls_project_id}/")["maximum_annotations"]
+    if asked < policy.annotators:
+        message = f"Label Studio offers each task to {asked} annotators; the policy {policy} needs {policy.annotators}."
+        yield Fault("annotators", message, "Run `labelwheel connect`.")
 
 
 def _label_config(project: Project, client: LabelStudio) -> Iterator[Fault]:

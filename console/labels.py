@@ -81,6 +81,7 @@ def withdraw(
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="Only what was drawn from then on (UTC)."),
     ] = None,
     why: Annotated[str, typer.Option(help="Why; kept with each verdict.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Let people look again at images that are left without a label.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Bring back what was withdrawn.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and what has used it.")] = False,
     as_json: AsJson = False,
@@ -97,8 +98,8 @@ def withdraw(
 
     project, reading = with_project(lambda session, project, settings: (project, reading_of(session, project, settings)))
     moment, reason = since and since.replace(tzinfo=UTC), why or ("taken back" if undo else "withdrawn by hand")
-    act = reinstate if undo else withdraw
-    done = act(get_database(), project, reading, annotator, moment, getuser(), reason, dry_run=dry_run)
+    told = (get_database(), project, reading, annotator, moment, getuser(), reason)
+    done = reinstate(*told, dry_run=dry_run) if undo else withdraw(*told, dry_run=dry_run, again=again)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=2))
         return

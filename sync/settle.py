@@ -56,6 +56,8 @@ def outcomes(session: Session, project_id: int, reading: Reading, image_ids: Seq
 
 def _settle(session: Session, project_id: int, reading: Reading, ids: Sequence[int], seen: frozenset[str]) -> None:
     session.flush()
+    # Of two at once the later waits here, and then sees what the earlier has written: it may not settle without it.
+    session.execute(select(Image.id).where(Image.id.in_(ids)).order_by(Image.id).with_for_update())
     found = outcomes(session, project_id, reading, ids)
     write_labels(session, project_id, {image_id: outcome.labels for image_id, outcome in found.items()})
     keep_corrections(session, project_id, ids, reading.tags)
@@ -70,7 +72,7 @@ def _move(session: Session, row: LsTask, outcome: Outcome, seen: frozenset[str])
     standing = outcome.standings.get(row.key, OPEN)
     if row.queue_item.status in ("pending", "expired") and row.key not in seen:
         return
-    move(session, row.queue_item, standing.status, standing.who, standing.why)
+    move(session, row.queue_item, standing.status, standing.who[:200], standing.why[:500])
 
 
 def _open_round(session: Session, rows: Sequence[LsTask], outcome: Outcome, reading: Reading) -> None:

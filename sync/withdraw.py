@@ -11,9 +11,9 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
-from labelwheel.database.tables import AnnotationRevision, Label, Project, Review
+from labelwheel.database.tables import AnnotationRevision, Label, Project, QueueItem, Review
 from sync.reading import Reading
-from sync.settle import settle
+from sync.settle import open_round, settle
 from sync.used import Used, used_labels
 from sync.verdict import add
 
@@ -34,11 +34,18 @@ class Withdrawal:
 
 
 def withdraw(
-    database: Database, project: Project, reading: Reading, annotator: str, since: datetime | None, who: str, why: str, *, dry_run: bool
-) -> Withdrawal:
-    """Withdraw every standing label of an annotator, or those drawn from `since` on. Again changes nothing."""
+    database: Database, project: Project, reading: Reading, annotator: str, since: datetime | None, who: str, why: str, *, dry_run: bool,
+    again: bool = False,
+) -> Withdrawal:  # fmt: skip
+    """Withdraw every standing label of an annotator, or those drawn from `since` on. Again changes nothing.
+
+    `again` sends the images that are left without a label out in a new round.
+    """
     query = _labels(project.id, annotator, since).where(Label.withdrawn_at.is_(None))
-    return _say(database, project, reading, query, annotator, "withdrawn", who, why, dry_run)
+    done = _say(database, project, reading, query, annotator, "withdrawn", who, why, dry_run)
+    if again and not dry_run:
+        _send_again(database, project, annotator, since, who, why)
+    return done
 
 
 def reinstate(
@@ -49,6 +56,23 @@ def reinstate(
     query = _labels(project.id, annotator, since).where(Label.withdrawn_at.is_not(None), AnnotationRevision.unique_id.in_(out))
     query = query.where(AnnotationRevision.deleted_at.is_(None))
     return _say(database, project, reading, query, annotator, "reinstated", who, why, dry_run)
+
+
+def _send_again(database: Database, project: Project, annotator: str, since: datetime | None, who: str, why: str) -> None:
+    """By what is withdrawn already, so that a withdrawal that was killed half-way is made good."""
+    counts = Label.withdrawn_at.is_(None) & Label.superseded_by.is_(None)
+    labelled = select(Label.image_id).where(Label.project_id == project.id, counts)
+    out = select(Label.image_id).where(Label.project_id == project.id, Label.annotator == annotator, Label.withdrawn_at.is_not(None))
+    out = out if since is None else out.where(Label.annotated_at >= since)
+    with database.read() as session:
+        images = sorted(set(session.scalars(out)) - set(session.scalars(labelled)))
+    for start in range(0, len(images), PORTION):
+        with database.write() as session:
+            mine = select(QueueItem).where(QueueItem.project_id == project.id, QueueItem.image_id.in_(images[start : start + PORTION]))
+            newest = {item.image_id: item for item in session.scalars(mine.order_by(QueueItem.round))}
+            for item in newest.values():
+                if item.status == "rejected":  # an open one waits for people already
+                    open_round(session, item, "label_error", item.priority, who, why)
 
 
 def _labels(project_id: int, annotator: str, since: datetime | None) -> Select[int, int, str]:

@@ -128,8 +128,9 @@ def test_late_twins_do_not_delete_each_others_annotations(tray: Tray) -> None:
 def test_what_was_new_is_handed_on_once_with_its_task(tray: Tray) -> None:
     (key,) = tray.push(1)
     told = annotation(1, drawn(10))
-    (seen,) = tray.see({**tray.task(key, told), "predictions": [{"id": 5}]}).seen
-    assert ([row.unique_id for row in seen.fresh], seen.row.key, seen.task["predictions"]) == ([identity(told)], key, [{"id": 5}])
+    shown = [{"id": 5, "created_at": told["created_at"], "model_version": "labelwheel@1", "result": []}]
+    (seen,) = tray.see({**tray.task(key, told), "predictions": shown}).seen
+    assert ([row.unique_id for row in seen.fresh], seen.row.key, seen.task["predictions"]) == ([identity(told)], key, shown)
     assert [one.fresh for one in tray.see(tray.task(key, told)).seen] == [[]]
 
 
@@ -374,9 +375,11 @@ def test_the_command_lists_rebuilds_and_withdraws(tray: Tray) -> None:
     assert told("list", "--annotator", ANNA, "--image", rows[1]["image"][:10], "--status", "approved") == rows[1:]
     assert [told("list", "--image", name)[0]["annotator"] for name in ("c-1", "c-2")] == [ANNA, BERT]
     assert told("rebuild", "--check") == {"images": 2, "labels": 2, "differing": []}
-    out = told("withdraw", "--annotator", BERT, "--since", "2026-11-23", "--why", "careless")
+    out = told("withdraw", "--annotator", BERT, "--since", "2026-11-23", "--why", "careless", "--again")
     assert (len(out["labels"]), out["images"], out["used"]["models"]) == (1, 1, [])
     assert [row["annotator"] for row in told("list", "--status", "withdrawn")] == [BERT]
+    told("withdraw", "--annotator", BERT, "--again")
+    assert tray.statuses() == {first: "approved", second: "rejected", second.replace("-r1", "-r2"): "pending"}
     with tray.line.database.write() as session:
         session.execute(update(Label).values(approved_by="nobody"))
     assert len(told("rebuild", "--check", code=1)["differing"]) == 2
