@@ -34,7 +34,7 @@ from labelwheel.serving import Served, load, newest_deployment, predict_all
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.label_config import parse, trained_tags
-from sync.doubt import Doubt, compare, doubt, in_words, learn
+from sync.doubt import Doubt, View, compare, doubt, in_words, learn
 from sync.settle import open_round
 from sync.unseen import boxes_of, seen_images, shown_as, unseen_labels
 
@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 REASON = "label_error"
 MOST = 500  # labels in one run; the rest wait for the next
+EXPERIENCE = 500  # labels that say what the model's disagreements mean
 DAY = timedelta(days=1)
 
 
@@ -84,18 +85,31 @@ def ask_again(session: Session, project_id: int, per_day: int, now: datetime) ->
 
 def _check(database: Database, settings: Settings, project: Project, served: Served, due: Sequence[int]) -> None:
     tags = trained_tags(parse(project.label_config))
-    with database.read() as session:
-        labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
-        known = {
-            label.id: compare(boxes_of(label), found) for label, found in unseen_labels(session, project.id, served.model_version_id, tags)
-        }
-    images = list({label.image_id: label.image for label in labels}.values())
-    seen = predict_all(database, served, images, ImageStore(settings.images_dir), settings)  # an image that cannot be looked at is absent
-    views = {label: compare(boxes_of(label), shown_as(seen[label.image_id], tags)) for label in labels if label.image_id in seen}
-    experience = learn((known | {label.id: view for label, view in views.items()}).values())
-    rows = [_row(label, served.model_version_id, doubt(view, experience), settings.doubt_below) for label, view in views.items()]
+    labels, known = _read(database, project.id, served, tags, due)
+    views = _views(database, settings, served, labels, tags)
+    experience = learn((known | {label.id: view for label, view in views}).values())
+    rows = [_row(label, served.model_version_id, doubt(view, experience), settings.doubt_below) for label, view in views]
     with database.write() as session:
         insert_absent(session, LabelCheck, rows)
+
+
+def _read(
+    database: Database, project_id: int, served: Served, tags: Sequence[ControlTag], due: Sequence[int]
+) -> tuple[list[Label], dict[int, View]]:
+    """The labels that are due, and the views of those, by their ids, that say what the model's disagreements mean."""
+    with database.read() as session:
+        labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
+        known = unseen_labels(session, project_id, served.model_version_id, tags, EXPERIENCE)
+    return labels, {label.id: compare(boxes_of(label), found) for label, found in known}
+
+
+def _views(
+    database: Database, settings: Settings, served: Served, labels: Sequence[Label], tags: Sequence[ControlTag]
+) -> list[tuple[Label, View]]:
+    """Label and model side by side; an image that cannot be looked at is left out."""
+    images = list({label.image_id: label.image for label in labels}.values())
+    seen = predict_all(database, served, images, ImageStore(settings.images_dir), settings)
+    return [(label, compare(boxes_of(label), shown_as(seen[label.image_id], tags))) for label in labels if label.image_id in seen]
 
 
 def _row(label: Label, model_version_id: int, seen: Doubt, below: float) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from sync.seconds import Timed, at_work
 from sync.thresholds import Seen, Suggestions, suggest
 from sync.unseen import boxes_of, unseen_labels
 
+MOST_IMAGES = 2000
+
 
 def suggestions(session: Session, project: Project, settings: Settings) -> dict[str, Any]:
     """Per class: its threshold now and the suggested one, and the seconds that this saves; JSON-ready. NotFoundError without a champion."""
@@ -30,7 +32,7 @@ def suggestions(session: Session, project: Project, settings: Settings) -> dict[
             "No model serves yet: nothing is shown from any threshold on.", "Label the first batch; the first model follows."
         )
     tags = parse(project.label_config)
-    rows = unseen_labels(session, project.id, deployment.model_version_id, trained_tags(tags))
+    rows = unseen_labels(session, project.id, deployment.model_version_id, trained_tags(tags), MOST_IMAGES)
     images = [Seen(boxes_of(label), found) for label, found in rows]
     found = suggest(images, timed(session, project.id), current(tags, settings), _seed(project))
     return {"model_version": deployment.served_as, **as_dict(found)}

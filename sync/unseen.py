@@ -16,23 +16,37 @@ from labelwheel.vision.label_config import ControlTag
 TRAINED_ON = ("train", "replay")
 
 
-MOST_IMAGES = 2000  # the newest: what a camera sees now is what people review next
+ROWS = 500  # older SQLite takes 999 variables in one statement
 
 
 def unseen_labels(
-    session: Session, project_id: int, model_version_id: int, tags: Sequence[ControlTag]
+    session: Session, project_id: int, model_version_id: int, tags: Sequence[ControlTag], most: int
 ) -> list[tuple[Label, list[Detection]]]:
     """The newest approved labels of images that the version has looked at and was not trained on, with what it found there.
 
-    Detections bear the labels that the tags show them by.
+    What a camera sees now is what people review next, so at most so many are read. Detections bear the labels that the tags show them by.
     """
-    seen = seen_images(session, model_version_id)
-    query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
-    query = query.where(Label.project_id == project_id, Prediction.model_version_id == model_version_id)
+    newest = _newest(session, project_id, model_version_id)
+    seen = seen_images(session, model_version_id) if newest else set()
+    wanted = [label_id for image_id, label_id in newest.items() if image_id not in seen][:most]
+    found: list[tuple[Label, list[Detection]]] = []
+    for start in range(0, len(wanted), ROWS):
+        query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
+        query = query.where(Label.id.in_(wanted[start : start + ROWS]), Prediction.model_version_id == model_version_id)
+        rows = session.execute(query.order_by(Label.id.desc())).tuples()
+        found += [(label, shown_as(detections_of(prediction), tags)) for label, prediction in rows]
+    return found
+
+
+def _newest(session: Session, project_id: int, model_version_id: int) -> dict[int, int]:
+    """Image → its newest approved label in force, newest first, of the images that the version has looked at."""
+    looked = select(Prediction.id).where(Prediction.image_id == Label.image_id, Prediction.model_version_id == model_version_id).exists()
+    query = select(Label.image_id, Label.id).where(Label.project_id == project_id, looked)
     query = query.where(Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
-    rows = {label.image_id: (label, found) for label, found in session.execute(query.order_by(Label.approved_at, Label.id)).tuples()}
-    newest = sorted((row for image_id, row in rows.items() if image_id not in seen), key=lambda row: -row[0].id)[:MOST_IMAGES]
-    return [(label, shown_as(detections_of(found), tags)) for label, found in newest]
+    found: dict[int, int] = {}
+    for image_id, label_id in session.execute(query.order_by(Label.approved_at.desc(), Label.id.desc())).tuples():
+        found.setdefault(image_id, label_id)
+    return found
 
 
 def shown_as(detections: Sequence[Detection], tags: Sequence[ControlTag]) -> list[Detection]:

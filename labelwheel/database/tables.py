@@ -367,7 +367,7 @@ class LabelCheck(Table):
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
     score: Mapped[float] = mapped_column(Float)  # 0 (surely wrong) to 1
     flagged: Mapped[bool]
-    faults: Mapped[list[Any]]  # removed, moved or swapped boxes, each with its score
+    faults: Mapped[list[Any]]  # boxes overlooked, misplaced, swapped or extra, each with its score
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
