@@ -33,7 +33,7 @@ from labelwheel.project import current_project
 from labelwheel.serving import Served, load, newest_deployment, predict_all
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from labelwheel.vision.label_config import parse, trained_tags
+from labelwheel.vision.label_config import ControlTag, parse, trained_tags
 from sync.doubt import Doubt, View, compare, doubt, in_words, learn
 from sync.settle import open_round
 from sync.unseen import boxes_of, seen_images, shown_as, unseen_labels
