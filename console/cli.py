@@ -6,17 +6,17 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from console import dataset, image, labels, model, simulate
-from console.screen import AsJson, screen
+from console.screen import AsJson, logs_to_stderr, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
 from labelwheel.errors import LabelwheelError
-from labelwheel.settings import get_settings
+from labelwheel.settings import Settings, get_settings
 
 app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
@@ -44,6 +44,10 @@ class CorrectedBy(StrEnum):
     label = "class"
     source = "source"
     model = "model"
+
+
+class Pausable(StrEnum):
+    selection = "selection"
 
 
 class QueueName(StrEnum):
@@ -238,12 +242,90 @@ def queue(
     from sync.queue import listing
 
     rows = _with_project(lambda session, project, _: listing(session, project.id, limit, status))
+    if not as_json and (told := _with_project(_paused)):
+        screen.print(f"[yellow]•[/] {told}", highlight=False)
     columns = ("id", "status", "reason", "priority", "source", "external_id", "updated_at")
     _show(
         rows if as_json else [{key: row[key] for key in columns} for row in rows],
         as_json,
         empty="The queue is empty. Send images with `labelwheel ingest`.",
     )
+
+
+def _paused(session: Any, project: Any, _settings: Settings) -> str:
+    from labelwheel.pause import paused, told
+
+    row = paused(session, project.id)
+    return told(row) if row else ""
+
+
+@app.command()
+def select(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be chosen, and what would be left out for which reason.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Choose now what people shall look at. The scheduler does it every minute.
+
+    A dry run writes nothing and lets no model look: what no model has seen yet is counted as such.
+
+    Example: labelwheel select --dry-run
+    """
+    from console.selection import lines, preview, select_now
+
+    logs_to_stderr()
+    if not dry_run:
+        added = select_now(get_settings())
+        typer.echo(json.dumps({"chosen": added})) if as_json else screen.print(f"[green]✓[/] {added} captures came into the queue.")
+        return
+    found = preview(get_settings())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if found["choices"]:
+        _show(
+            [{key: value for key, value in choice.items() if key != "scores"} | _told(choice["scores"]) for choice in found["choices"]],
+            False,
+        )
+    for line in lines(found):
+        screen.print(line, highlight=False)
+
+
+def _told(scores: dict[str, object]) -> dict[str, object]:
+    return {name: scores.get(name) for name in ("uncertainty", "label")}
+
+
+@app.command()
+def pause(
+    what: Annotated[Pausable, typer.Argument(help="selection")],
+    why: Annotated[str, typer.Option(help="For whoever wonders.")],
+) -> None:
+    """Pause selection: nothing new comes into the queue, and nothing in it expires. What is there can be labelled.
+
+    Example: labelwheel pause selection --why "Stocktaking until Monday"
+    """
+    import getpass
+
+    from labelwheel.database import get_database
+    from labelwheel.pause import pause
+
+    project_id = _with_project(lambda _session, project, _settings: project.id)
+    with get_database().write() as session:
+        fresh = pause(session, project_id, what.value, getpass.getuser(), why)
+    screen.print(f"[green]✓[/] Paused. `labelwheel resume {what.value}` lets it go on." if fresh else "It is paused already.")
+
+
+@app.command()
+def resume(what: Annotated[Pausable, typer.Argument(help="selection")]) -> None:
+    """Let go on what was paused."""
+    from labelwheel.database import get_database
+    from labelwheel.pause import resume
+
+    project_id = _with_project(lambda _session, project, _settings: project.id)
+    with get_database().write() as session:
+        was_paused = resume(session, project_id, what.value)
+    screen.print(f"[green]✓[/] {what.value.capitalize()} goes on." if was_paused else "It was not paused.")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, Lab
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
+from labelwheel.pause import paused, told
 from labelwheel.project import current_project
 from labelwheel.serving import load, newest_deployment, slots
 from labelwheel.settings import Settings, unknown_variables
@@ -303,4 +304,16 @@ def _held_pull(session: Session, project: Project) -> Fault | None:
     return Fault(error.code, error.message, error.cure)
 
 
-LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (_old_hints, _late_predictions, _set_aside, _failed_run, _held_pull)
+def _paused_selection(session: Session, project: Project) -> Fault | None:
+    row = paused(session, project.id)
+    return Fault("selection_paused", told(row), "Let it go on: `labelwheel resume selection`.", broken=False) if row else None
+
+
+LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (
+    _old_hints,
+    _late_predictions,
+    _set_aside,
+    _failed_run,
+    _held_pull,
+    _paused_selection,
+)

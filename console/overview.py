@@ -13,6 +13,7 @@ from console import events
 from console.next_step import Loop, next_step
 from drift.metrics import metrics as drift_metrics
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Capture, Deployment, Label, Project, TrainingRun
+from labelwheel.pause import paused, told
 from labelwheel.serving import newest_deployment, newest_line_up
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION
@@ -34,7 +35,7 @@ class Station:
 
 
 def overview(session: Session, project: Project, settings: Settings) -> dict[str, Any]:
-    """One key per panel: project, wheel (seven stations), next_step, labels, model, run, retraining, conditions, queue, drift, events."""
+    """One key per panel: project, wheel (seven stations), next_step, labels, model, run, retraining, conditions, queue, paused, drift, events."""
     stats = queue.stats(session, project.id)
     conditions = retraining.conditions(session, project, settings)
     shift = drift_metrics(session, project, settings)
@@ -51,6 +52,7 @@ def overview(session: Session, project: Project, settings: Settings) -> dict[str
         "retraining": retraining.status(session, project, settings),
         "conditions": conditions,
         "queue": stats,
+        "paused": told(pause) if (pause := paused(session, project.id)) else None,
         "drift": shift,
         "events": events.recent(session, project.id, EVENTS),
     }

@@ -39,6 +39,7 @@ class JobKind:
 
 JOBS = {
     "sync.select": JobKind("sync.jobs.select"),
+    "sync.expire": JobKind("sync.jobs.expire"),
     "sync.push": JobKind("sync.jobs.push"),
     "sync.pull": JobKind("sync.jobs.pull"),
     "sync.refresh": JobKind("sync.jobs.refresh", timeout=3600),

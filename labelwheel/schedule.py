@@ -50,6 +50,7 @@ def intervals(settings: Settings) -> dict[str, int]:
     """Seconds between the ticks of each scheduled job."""
     return {
         "sync.select": settings.tick_select,
+        "sync.expire": settings.tick_expire,
         "sync.pull": settings.tick_pull,
         "sync.check": settings.tick_check,
         "retrain.consider": settings.tick_policy,

@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         "", description="The same for each label; an image counts for the label of its most doubtful box. Empty: no bound."
     )
     similar_distance: float = Field(
-        0.05,
+        0.1,
         ge=0,
         description="Captures of one source whose appearance differs by less, and in which the model sees the same, are near-duplicates: "
         "one of them is chosen. 0: none are.",
@@ -171,6 +171,11 @@ class Settings(BaseSettings):
     settle_seconds: int = Field(10, ge=0, description="The first batch waits until no capture has arrived for so long.")
     audit_rate: float = Field(0.1, ge=0, le=1, description="Share of captures audited: labelled whatever the model says.")
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
+    queue_days: int = Field(
+        30,
+        ge=0,
+        description="Days after which what was selected and nobody touched leaves the queue and Label Studio; audits stay. 0: never.",
+    )
     push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
     old_predictions: str = Field(
@@ -244,6 +249,7 @@ class Settings(BaseSettings):
 
     # schedule, in seconds
     tick_select: int = Field(60, ge=1, description="Seconds between selections.")
+    tick_expire: int = Field(3600, ge=1, description="Seconds between looks for what has waited too long in the queue.")
     tick_pull: int = Field(60, ge=1, description="Seconds between pulls, when no webhook asks for one.")
     tick_deletions: int = Field(300, ge=1, description="Seconds between comparisons of all tasks, when no webhook asks for one.")
     tick_check: int = Field(600, ge=1, description="Seconds between label checks, when no pull asks for one.")

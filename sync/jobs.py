@@ -16,6 +16,12 @@ def select() -> int:
     return select_captures(get_database(), get_settings(), utcnow())
 
 
+def expire() -> int:
+    from sync.expire import expire
+
+    return expire(get_database(), get_settings(), open_client(get_settings()), utcnow())
+
+
 def push() -> int:
     from sync.push import push
 

@@ -29,7 +29,7 @@ class Rules:
     least: float = 0.05
     weights: Mapping[str, float] = field(default_factory=dict)
     spread: int = 4
-    distance: float = 0.05
+    distance: float = 0.1
     drift: int = 0
     novelty: int = 0
     novel_from: float = 1.5

@@ -88,7 +88,7 @@ def select_captures(database: Database, settings: Settings, now: datetime) -> in
         outlook = look_out(database, settings, now, let_look=True) if lease else None
         added = _store(database, project.id, outlook) if outlook else 0
     if added:
-        log.info("captures selected", chosen=added, left_out=dict(outlook.left_out) if outlook else {})
+        log.info("captures selected", chosen=added, left_out=dict(+outlook.left_out) if outlook else {})
         queue.ring("sync.push")
     return added
 
@@ -268,7 +268,7 @@ def _decision(project_id: int, choices: Sequence[Choice], outlook: Outlook) -> D
         reasons=list(_reasons(by_reason, outlook.left_out)),
         inputs={
             "model_version": outlook.served_as,
-            "left_out": dict(outlook.left_out),
+            "left_out": dict(+outlook.left_out),
             **inputs_of(outlook.rules, outlook.seed, outlook.candidates, outlook.known),
         },
     )

@@ -130,12 +130,15 @@ class LabelStudio:
 
     def find_tasks(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
         """Task ids (ascending) by `data.labelwheel_key`; keys without a task are absent, twins show as two ids."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for chunk in _chunks(list(dict.fromkeys(keys)), KEYS_PER_REQUEST):
-            wanted = _condition(KEY_COLUMN, "in_list", "String", chunk)
-            for task in self._by_id(project_id, [wanted], include="id,data"):
-                found[task["data"][KEY]].append(task["id"])
-        return dict(found)
+        return self._find(project_id, keys, [])
+
+    def find_untouched(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
+        """Of `find_tasks` those that nobody has submitted, skipped or begun to draw on: drafts of all people count.
+
+        Unlike a task opened alone, which shows the drafts of its reader only.
+        """
+        untouched = [_condition(column, "equal", "Number", 0) for column in UNLABELLED]
+        return self._find(project_id, keys, [*untouched, _condition("draft_exists", "equal", "Boolean", False)])
 
     def changed_tasks(self, project_id: int, since: datetime | None, page_size: int = 200) -> Iterator[Json]:
         """Tasks with `updated_at` at or after `since` (all, if None), oldest change first, each version once.
@@ -241,6 +244,14 @@ class LabelStudio:
         return self.connection.status(path)
 
     # how it is asked
+
+    def _find(self, project_id: int, keys: Sequence[str], conditions: list[Json]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for chunk in _chunks(list(dict.fromkeys(keys)), KEYS_PER_REQUEST):
+            wanted = _condition(KEY_COLUMN, "in_list", "String", chunk)
+            for task in self._by_id(project_id, [wanted, *conditions], include="id,data"):
+                found[task["data"][KEY]].append(task["id"])
+        return dict(found)
 
     def _projects(self, title: str) -> Iterator[Json]:
         page = 1

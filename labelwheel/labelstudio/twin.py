@@ -86,6 +86,12 @@ class Twin:
                 found[task["data"][KEY]].append(task["id"])
         return dict(found)
 
+    def find_untouched(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
+        found = (
+            (key, [task_id for task_id in ids if self.is_untouched(task_id)]) for key, ids in self.find_tasks(project_id, keys).items()
+        )
+        return {key: ids for key, ids in found if ids}
+
     def changed_tasks(self, project_id: int, since: datetime | None, page_size: int = 200) -> Iterator[Json]:
         # Page by page, as people may act between two: what moved meanwhile comes again.
         start, seen = since, set[tuple[int, str]]()

@@ -242,6 +242,7 @@ def test_a_draft_touches_a_task_and_yet_changes_nothing(studio: Counterpart, tas
     before, heard = moments(studio), len(studio.events)
     studio.people.draft(tasks[0], [box()], who)
     assert [studio.client.is_untouched(number) for number in tasks[:2]] == [False, True]
+    assert studio.client.find_untouched(studio.project.id, ["k0", "k1", "k9"]) == {"k1": [tasks[1]]}
     assert (moments(studio), len(studio.events)) == (before, heard)
     assert next(studio.client.open_tasks(studio.project.id))["id"] == tasks[0]
 
@@ -250,6 +251,7 @@ def test_a_draft_touches_a_task_and_yet_changes_nothing(studio: Counterpart, tas
 def test_an_annotation_of_anybody_touches_a_task(studio: Counterpart, tasks: list[int], fields: dict[str, Any]) -> None:
     studio.people.annotate(tasks[0], [], 1, **fields)
     assert [studio.client.is_untouched(number) for number in tasks[:2]] == [False, True]
+    assert studio.client.find_untouched(studio.project.id, ["k0", "k1", "k9"]) == {"k1": [tasks[1]]}
 
 
 def test_a_task_that_is_gone_is_no_untouched_one(studio: Counterpart, tasks: list[int]) -> None:
