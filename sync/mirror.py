@@ -17,7 +17,7 @@ from labelwheel.errors import WentBack
 from labelwheel.labelstudio.client import KEY
 from sync.correct import begun_from
 
-CLOCK = timedelta(seconds=5)  # by which a server's clock may be set back without meaning anything
+CLOCK = timedelta(seconds=1)  # by which a server's clock may be set back, or two servers' clocks differ, without meaning anything
 IMPORT_KEY = "-import"
 UNSETTLED = ("pending", "expired")  # an item that is said to have no task, which was seen
 

@@ -21,6 +21,7 @@ from labelwheel.database.tables import LsTask, QueueItem, utcnow
 from labelwheel.errors import InputError, LabelStudioRefused, LabelwheelError
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import hold
+from labelwheel.project import current_project
 from labelwheel.settings import Settings
 from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
@@ -46,11 +47,11 @@ class Outcome:
 
 def push(database: Database, settings: Settings, client: Studio) -> int:
     """Push everything that is pending, most urgent first; return how many items are tasks now. Nothing while the pull is held: see `sync.reset`."""
+    with database.read() as session:
+        if held(session, current_project(session, settings).id):
+            return 0
     desk = open_desk(database, settings, client)
     pushed = 0
-    with database.read() as session:
-        if held(session, desk.project.id):
-            return 0
     with hold(database, f"push:{desk.project.id}") as lease:
         while lease and lease.renew() and (items := _pending(desk)):
             pushed += _push_chunk(desk, items)

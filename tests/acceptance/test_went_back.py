@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def faults(wheel: Wheel) -> set[str]:
     return {fault.code for fault in examine(wheel.settings)}
 
 
-def test_a_label_studio_restored_from_its_backup(tmp_path: Path, bell: Redis) -> None:
+def test_a_label_studio_restored_from_its_backup(tmp_path: Path, bell: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("mirror", "sweep", "pull"):
+        monkeypatch.setattr(f"sync.{module}.CLOCK", timedelta(0))  # here a backup is some moments old, not some days
     server_settings = settings_for(tmp_path / "studio")
     server_settings.home.mkdir()
     file, copy = server_settings.home / "label-studio" / DATABASE, tmp_path / "backup.sqlite3"

@@ -56,7 +56,7 @@ def test_the_known_one_of_twins_stays() -> None:
 
 def test_an_earlier_state_is_noticed_and_a_clock_that_was_set_is_not_one() -> None:
     assert compare([known(minutes=0)], [], [stamp(minutes=-1)], None).back == ["k"]
-    assert compare([known(minutes=0)], [], [stamp(minutes=-0.05)], None).back == []
+    assert compare([known(minutes=0)], [], [stamp(minutes=-0.01)], None).back == []
 
 
 def test_a_change_behind_the_cursor_is_looked_at_and_one_before_it_is_left_to_the_list_of_changes() -> None:

@@ -1,0 +1,284 @@
+"""The whole pull against Label Studio's in-memory twin: a backup put back, a server that begins anew, and work that vanishes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from labelwheel.database.tables import Label, LsTask, Project, QueueItem, utcnow
+from labelwheel.labelstudio.twin import Twin
+from labelwheel.labelstudio.twin_server import TwinServer
+from sync import mirror, reset, sweep
+from sync import pull as reconciler
+from sync.pull import pull
+from sync.push import push
+from sync.reading import reading_of
+from sync.rebuild import rebuild
+from sync.select import select_captures
+from tests.fixtures.label_studio import LABEL_CONFIG
+from tests.fixtures.line import Line
+from tests.fixtures.tasks import drawn
+
+USERS = ("anna@plant.example", "bert@plant.example", "carl@plant.example")
+ANNA, BERT, CARL = 1, 2, 3
+
+
+@dataclass
+class Plant:
+    """A line whose Label Studio is the twin, turned by hand. `image` knows which image each task shows."""
+
+    line: Line
+    server: TwinServer
+
+    def __post_init__(self) -> None:
+        self.client: Any = Twin(self.server)
+        self._connect(self.client.create_project("Labelwheel", LABEL_CONFIG).id)
+
+    def _connect(self, ls_project_id: int) -> None:
+        with self.line.database.write() as session:
+            row = session.get_one(Project, self.line.project.id)
+            row.ls_project_id = ls_project_id
+        self.line.project = row
+
+    def set(self, **changes: Any) -> None:
+        self.line.settings = self.line.settings.model_copy(update=changes)
+
+    def pushed(self, *seeds: int) -> list[int]:
+        """Tasks of these pictures."""
+        for seed in seeds:
+            assert self.line.inspect(seed).status_code == 201
+        before = set(self.server.rows.tasks)
+        select_captures(self.line.database, self.line.settings, utcnow())
+        self.push()
+        return sorted(set(self.server.rows.tasks) - before)
+
+    def push(self) -> int:
+        return push(self.line.database, self.line.settings, self.client)
+
+    def pull(self, **how: bool) -> int:
+        return pull(self.line.database, self.line.settings, self.client, **how)
+
+    def image(self, task: int) -> int:
+        key = self.server.rows.tasks[task]["data"]["labelwheel_key"]
+        with self.line.database.read() as session:
+            return session.scalars(select(QueueItem.image_id).join(LsTask).where(LsTask.key == key)).one()
+
+    def statuses(self) -> dict[int, str]:
+        """Where the newest item of each image stands."""
+        with self.line.database.read() as session:
+            return dict(session.execute(select(QueueItem.image_id, QueueItem.status).order_by(QueueItem.round)).tuples().all())
+
+    def in_force(self) -> dict[int, list[float]]:
+        """Left edges of the boxes of the label that counts, by image."""
+        with self.line.database.read() as session:
+            counting = (Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
+            rows = session.execute(select(Label.image_id, Label.boxes).where(*counting)).tuples()
+            return {image_id: [round(box["box"][0], 1) for box in boxes] for image_id, boxes in rows}
+
+    def held(self) -> str:
+        with self.line.database.read() as session:
+            pause = reset.held(session, self.line.project.id)
+        return pause.why if pause else ""
+
+    def accept(self, answer: reset.Answer, title: str = "Labelwheel") -> None:
+        """What `labelwheel connect --accept-reset` does."""
+        there = self.client.find_project(title) or self.client.create_project(title, LABEL_CONFIG)
+        with self.line.database.write() as session:
+            row = session.get_one(Project, self.line.project.id)
+            reset.accept(session, row, there, answer, reading_of(session, row, self.line.settings))
+        self.line.project = row
+        self.pull(thorough=True, accepted=True)
+
+    def mended(self) -> None:
+        """Nothing is held, a rebuild finds nothing to do, every open item is one task, and another pull changes nothing."""
+        before = self.in_force(), self.statuses()
+        self.pull(thorough=True)
+        assert (self.held(), (self.in_force(), self.statuses())) == ("", before)
+        with self.line.database.read() as session:
+            reading = reading_of(session, session.get_one(Project, self.line.project.id), self.line.settings)
+        assert rebuild(self.line.database, self.line.project.id, reading, check=True).differing == []
+        keys = [
+            task["data"]["labelwheel_key"] for task in self.server.rows.tasks.values() if task["project"] == self.line.project.ls_project_id
+        ]
+        assert len(keys) == len(set(keys))
+
+
+@pytest.fixture
+def plant(line: Line, monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """Its clock is never set, so that a state of a moment ago is an earlier one."""
+    for module in (mirror, sweep, reconciler):
+        monkeypatch.setattr(module, "CLOCK", timedelta(0))
+    return Plant(line, TwinServer(USERS))
+
+
+@pytest.mark.parametrize("answer", ["keep", "withdraw"])
+def test_a_backup_put_back_is_noticed_before_anything_is_lost(plant: Plant, answer: reset.Answer) -> None:
+    edited, deleted, opened, late = plant.pushed(1, 2, 3, 4)
+    first, second = plant.server.annotate(edited, [drawn(10)]), plant.server.annotate(deleted, [drawn(20)])
+    plant.pull()
+    backup = plant.server.snapshot()
+    plant.server.edit(first, BERT, result=[drawn(30)])
+    plant.server.delete_annotation(second)
+    plant.server.annotate(late, [drawn(40)])
+    gone, unanswered = plant.pushed(5, 6)
+    plant.server.annotate(gone, [drawn(50)])
+    plant.pull()
+    image = {task: plant.image(task) for task in (edited, deleted, opened, late, gone, unanswered)}
+    before = {image[edited]: [28.8], image[late]: [38.4], image[gone]: [48.0]}
+    assert plant.in_force() == before
+
+    plant.server.restore(backup)
+    plant.server.annotate(opened, [drawn(60)])
+    assert (plant.pull(), plant.in_force()) == (0, before)
+    assert "earlier state" in plant.held()
+    assert plant.pull(thorough=True) == plant.push() == 0, "held"
+
+    plant.accept(answer)
+    kept = {**before, image[opened]: [57.6]}
+    restored = {image[edited]: [9.6], image[deleted]: [19.2], image[opened]: [57.6]}
+    assert plant.in_force() == ({**kept, image[deleted]: [19.2]} if answer == "keep" else restored)
+    assert plant.statuses()[image[unanswered]] == ("pending" if answer == "keep" else "expired")
+    assert plant.statuses()[image[gone]] == ("approved" if answer == "keep" else "expired")
+    assert plant.push() == (1 if answer == "keep" else 0)
+    plant.pull()
+    plant.mended()
+    plant.server.edit(first, CARL, result=[drawn(70)])
+    plant.pull()
+    assert plant.in_force()[image[edited]] == [67.2], "what is newer than the loss counts"
+    plant.mended()
+
+
+def test_ids_that_a_restored_server_gives_again_mean_what_they_mean_now(plant: Plant) -> None:
+    (kept,) = plant.pushed(1)
+    plant.pull()
+    backup = plant.server.snapshot()
+    (lost,) = plant.pushed(2)
+    annotation = plant.server.annotate(lost, [drawn(10)])
+    plant.server.annotate(kept, [drawn(20)])
+    plant.pull()
+    image = {task: plant.image(task) for task in (kept, lost)}
+    plant.server.restore(backup)
+    plant.accept("keep")
+    (again,) = plant.pushed(3)
+    assert again == lost
+    assert plant.server.annotate(again, [drawn(30)]) == annotation
+    plant.pull()
+    assert plant.in_force() == {image[kept]: [19.2], image[lost]: [9.6], plant.image(again): [28.8]}
+    plant.mended()
+
+
+@pytest.mark.parametrize("how", ["the project was deleted", "the server began anew"])
+def test_another_project_gets_the_open_tasks_and_the_labels_stay(plant: Plant, how: str) -> None:
+    done, opened = plant.pushed(1, 2)
+    plant.server.annotate(done, [drawn(10)])
+    plant.pull()
+    before, image = plant.in_force(), {task: plant.image(task) for task in (done, opened)}
+    if how == "the server began anew":
+        plant.server.restore(TwinServer(USERS).rows)
+        plant.client.create_project("Labelwheel", LABEL_CONFIG)
+    else:
+        plant.server.delete_tasks(plant.line.project.ls_project_id, [done, opened])
+        del plant.server.rows.projects[plant.line.project.ls_project_id]
+    assert (plant.pull(), plant.push(), plant.in_force()) == (0, 0, before)
+    assert ("is gone" if how == "the project was deleted" else "is another one") in plant.held()
+    plant.accept("keep")
+    assert plant.statuses() == {image[done]: "approved", image[opened]: "pending"}
+    assert plant.push() == 1
+    (task,) = plant.server.rows.tasks
+    plant.server.annotate(task, [drawn(20)])
+    plant.pull()
+    assert plant.in_force() == {**before, image[opened]: [19.2]}
+    plant.mended()
+
+
+def test_a_person_who_says_keep_may_be_cut_off_and_the_next_pull_goes_on(plant: Plant) -> None:
+    done, opened = plant.pushed(1, 2)
+    plant.server.annotate(done, [drawn(10)])
+    plant.pull()
+    before, image = plant.in_force(), plant.image(opened)
+    plant.server.restore(TwinServer(USERS).rows)
+    there = plant.client.create_project("Labelwheel", LABEL_CONFIG)
+    plant.pull()
+    with plant.line.database.write() as session:  # and here the command is killed
+        row = session.get_one(Project, plant.line.project.id)
+        reset.accept(session, row, there, "keep", reading_of(session, row, plant.line.settings))
+    plant.line.project = row
+    plant.pull(thorough=True)
+    assert (plant.in_force(), plant.statuses()[image]) == (before, "pending")
+    plant.push()
+    plant.mended()
+
+
+def test_many_annotations_that_vanish_at_once_stop_the_pull_and_few_do_not(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reset, "FEWEST", 2)
+    tasks = plant.pushed(1, 2, 3, 4, 5)
+    for task in tasks:
+        plant.server.annotate(task, [drawn(10)])
+    plant.pull()
+    plant.server.delete_annotations(tasks[:2])
+    plant.pull()
+    assert (len(plant.in_force()), plant.held()) == (3, "")
+    plant.server.delete_annotations(tasks[2:])
+    plant.pull()
+    assert len(plant.in_force()) == 3
+    assert "3 of 3 annotations" in plant.held()
+    plant.accept("withdraw")
+    assert plant.in_force() == {}
+    plant.mended()
+
+
+def test_deleted_tasks_are_found_without_a_word_from_a_webhook_when_they_are_the_newest(plant: Plant) -> None:
+    plant.set(tick_deletions=100_000)
+    kept, deleted = plant.pushed(1, 2)
+    plant.pull()
+    image = plant.image(deleted)
+    plant.server.delete_tasks(plant.line.project.ls_project_id, [deleted])
+    plant.pull()
+    assert plant.statuses() == {plant.image(kept): "pushed", image: "expired"}
+    plant.mended()
+
+
+def test_a_pull_of_what_did_not_change_writes_nothing_and_a_refresh_makes_none_full(plant: Plant) -> None:
+    tasks = plant.pushed(*range(1, 9))
+    plant.server.annotate(tasks[0], [drawn(10)])
+    plant.pull()
+    with plant.line.database.write() as session:  # as if the last change were a while ago
+        row = session.get_one(Project, plant.line.project.id)
+        for number, task in enumerate(plant.server.rows.tasks.values()):
+            task["updated_at"] = f"2026-11-23T08:0{number}:00.000000Z"
+        row.pull_cursor = None
+    plant.accept("withdraw")
+    plant.server.import_predictions(
+        plant.line.project.ls_project_id, [{"task": task, "model_version": "new", "score": 0.5, "result": []} for task in tasks]
+    )
+    plant.server.annotate(tasks[1], [drawn(20)])
+    looked = plant.pull()
+    assert looked == 2, "the annotated one and, for the clock's sake, the last; what was refreshed is not looked at"
+    with plant.line.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Label)) == 2
+
+
+def test_two_annotators_and_a_third_who_decides(plant: Plant) -> None:
+    plant.set(approval="agree:2@0.5")
+    same, apart = plant.pushed(1, 2)
+    image = {task: plant.image(task) for task in (same, apart)}
+    plant.server.annotate(same, [drawn(10)], ANNA)
+    plant.server.annotate(apart, [drawn(10)], ANNA)
+    plant.pull()
+    assert (plant.in_force(), set(plant.statuses().values())) == ({}, {"labeled"})
+    plant.server.annotate(same, [drawn(14)], BERT)
+    plant.server.annotate(apart, [drawn(60)], BERT)
+    plant.pull()
+    assert plant.in_force() == {image[same]: [11.5]}
+    assert plant.statuses() == {image[same]: "approved", image[apart]: "pending"}
+    assert plant.push() == 1
+    again = max(plant.server.rows.tasks)
+    assert plant.server.rows.tasks[again]["data"]["reason"] == "disagreement"
+    plant.server.annotate(again, [drawn(62)], CARL)
+    plant.pull()
+    assert plant.in_force()[image[apart]] == [58.6]
+    plant.mended()
