@@ -127,14 +127,16 @@ def _row(label: Label, model_version_id: int, seen: Doubt, below: float) -> dict
 def _flagged(session: Session, project_id: int, limit: int) -> list[tuple[LabelCheck, Label]]:
     """Approved labels whose image has no second look and waits for nobody, most doubtful first."""
     other = aliased(QueueItem)
-    waits = select(other.id).where(other.image_id == Label.image_id, (other.reason == REASON) | other.status.in_(OPEN_STATUSES)).exists()
+    same = (other.project_id == Label.project_id, other.image_id == Label.image_id)
+    waits = select(other.id).where(*same, (other.reason == REASON) | other.status.in_(OPEN_STATUSES)).exists()
     query = select(LabelCheck, Label).join(Label, Label.id == LabelCheck.label_id)
     query = query.where(*_in_force(project_id), Label.approved_at.is_not(None), LabelCheck.flagged, ~waits)
     return list(session.execute(query.order_by(LabelCheck.score, LabelCheck.id).limit(limit)).tuples().all())
 
 
 def _ask(session: Session, found: LabelCheck, label: Label) -> bool:
-    newest = select(QueueItem).where(QueueItem.image_id == label.image_id).order_by(QueueItem.round.desc()).limit(1)
+    mine = (QueueItem.project_id == label.project_id, QueueItem.image_id == label.image_id)
+    newest = select(QueueItem).where(*mine).order_by(QueueItem.round.desc()).limit(1)
     why = in_words(found.faults)
     scores = {"label": label.id, "score": found.score, "why": why, "faults": found.faults}
     return open_round(session, session.scalars(newest).one(), REASON, round(1 - found.score, 4), "label check", why[:500], scores)

@@ -109,7 +109,9 @@ def _new(project_id: int, image_ids: Sequence[int]) -> Any:
     query = select(AnnotationRevision, QueueItem.image_id, Capture.source, Image.width, Image.height)
     query = query.join(LsTask, (LsTask.project_id == AnnotationRevision.project_id) & (LsTask.key == AnnotationRevision.key))
     query = query.join(QueueItem, QueueItem.id == LsTask.queue_item_id).join(Image, Image.id == QueueItem.image_id)
-    query = query.join(Capture, Capture.id == QueueItem.capture_id).where(QueueItem.image_id.in_(image_ids))
+    query = query.join(Capture, Capture.id == QueueItem.capture_id).where(
+        QueueItem.project_id == project_id, QueueItem.image_id.in_(image_ids)
+    )
     known = select(Correction.id).where(Correction.annotation_revision_id == AnnotationRevision.id).exists()
     mine = (AnnotationRevision.project_id == project_id, AnnotationRevision.was_cancelled.is_(False), QueueItem.reason != "label_error")
     return query.where(*mine, ~known).order_by(AnnotationRevision.id)

@@ -71,13 +71,15 @@ class Experience:
     others: Mapping[tuple[str, str | None], Floats]
 
     def likely(self, found: Disagreement) -> float:
-        """How likely the label is wrong there (0–1): errors to be expected by disagreements that were seen, each at least as strong."""
+        """How likely the label is wrong there (0–1): as many errors are to be expected for each such disagreement that was seen."""
         if found.kind == EXTRA:
             return self._unseen(found.label)
         known = WAYS * found.strength / max(1 - found.strength, 1e-6)  # what the confidence itself says
+        room = _room(found)
         for label in (None, found.label):
-            known = (self._agreed(label, found) + OLD * known) / (self._others(label, found) + OLD)
-        return min(1.0, ERRORS * _room(found) * known)
+            known = room * (self._agreed(label, found) + OLD * known) / (self._others(label, found) + OLD * room)
+        expected = ERRORS * known
+        return expected / (1 + expected)
 
     def _agreed(self, label: str | None, found: Disagreement) -> int:
         return int((self.agreed.get(label, NONE) >= found.strength).sum())

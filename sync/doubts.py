@@ -22,7 +22,8 @@ def listing(session: Session, project_id: int, limit: int = 50) -> list[dict[str
 
 
 def _row(session: Session, found: LabelCheck, label: Label, model: ModelVersion) -> dict[str, Any]:
-    look = select(QueueItem.status).where(QueueItem.image_id == label.image_id, QueueItem.reason == REASON)
+    mine = (QueueItem.project_id == label.project_id, QueueItem.image_id == label.image_id)
+    look = select(QueueItem.status).where(*mine, QueueItem.reason == REASON)
     source = select(Capture.source).where(Capture.image_id == label.image_id).order_by(Capture.id)
     return {
         "label": label.id,
