@@ -17,6 +17,7 @@ from labelwheel.database.tables import (
     Dataset,
     Image,
     Label,
+    LsTask,
     ModelVersion,
     Prediction,
     QueueItem,
@@ -24,10 +25,12 @@ from labelwheel.database.tables import (
 )
 from labelwheel.errors import AlreadyRunning, InputError, NotFoundError
 from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.labelstudio.twin_server import TwinServer
 from retrain import dataset, version, yolo
 from sync.erase import allow, find_image
 from sync.rebuild import rebuild
 from tests.fixtures.line import Line
+from tests.fixtures.plant import USERS, Plant
 from tests.fixtures.tasks import Tray, annotation, drawn
 
 NOBODY = LabelStudio("http://127.0.0.1:9", "no-token", timeout=1)
@@ -35,12 +38,11 @@ NOBODY = LabelStudio("http://127.0.0.1:9", "no-token", timeout=1)
 
 @pytest.fixture
 def tray(line: Line) -> Tray:
-    """Two images that were looked at, labelled, and trained with."""
+    """Two images that were looked at and labelled."""
     line.deploy(0.9)
     tray = Tray(line)
     keys = tray.push(2)
     tray.see(*(tray.task(key, annotation(number, drawn(10 * number))) for number, key in enumerate(keys, 1)))
-    _trained(line)
     return tray
 
 
@@ -97,6 +99,7 @@ def rows(line: Line) -> dict[str, Any]:
 
 def test_an_erased_image_is_gone_and_what_was_made_with_it_is_named(tray: Tray) -> None:
     line = tray.line
+    _trained(line)
     with line.database.read() as session:
         image = find_image(session, line.project.id, "c-1")
         other = find_image(session, line.project.id, "c-2")
@@ -186,3 +189,27 @@ def test_what_other_images_use_too_stays_in_the_remote_and_the_cache(tmp_path: P
     restored = version.restore(root, "two", remote)
     assert sorted(path.stem for path in restored.glob("images/*/*")) == [other]
     assert (restored / f"labels/train/{other}.txt").read_text() == ""
+
+
+def test_its_tasks_go_of_every_round_and_twin_but_not_those_that_others_made(line: Line) -> None:
+    plant = Plant(line, TwinServer(USERS))
+    first, other = plant.pushed(1, 2)
+    plant.server.annotate(first, [drawn(10)])
+    plant.pull()
+    data = plant.server.rows.tasks[first]["data"]
+    plant.server.import_tasks(line.project.ls_project_id, [{"data": data}])
+    with line.database.read() as session:
+        image, second = (session.get_one(Image, plant.image(task)) for task in (first, other))
+    done = erase(line.settings, plant.client, image.sha256, "boss", "why")
+    assert (len(done.tasks), done.error, list(plant.server.rows.tasks)) == (2, "", [other])
+    plant.pull(thorough=True)
+    assert (plant.in_force(), plant.statuses()[image.id]) == ({}, "expired")
+    plant.mended()
+
+    with line.database.write() as session:
+        session.execute(update(LsTask).values(adopted=True))
+    kept = erase(line.settings, plant.client, second.sha256, "boss", "why")
+    assert (kept.tasks, kept.others_tasks, list(plant.server.rows.tasks)) == ([], [other], [other])
+    plant.server.annotate(other, [drawn(20)])
+    plant.pull()
+    assert plant.in_force() == {}, "nothing of it comes back"

@@ -2,109 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from labelwheel.database.tables import Label, LsTask, Project, QueueItem, utcnow
-from labelwheel.labelstudio.twin import Twin
+from labelwheel.database.tables import Label, Project
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync import mirror, reset, sweep
 from sync import pull as reconciler
-from sync.pull import pull
-from sync.push import push
 from sync.reading import reading_of
-from sync.rebuild import rebuild
-from sync.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import Line
+from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant
 from tests.fixtures.tasks import drawn
-
-USERS = ("anna@plant.example", "bert@plant.example", "carl@plant.example")
-ANNA, BERT, CARL = 1, 2, 3
-
-
-@dataclass
-class Plant:
-    """A line whose Label Studio is the twin, turned by hand. `image` knows which image each task shows."""
-
-    line: Line
-    server: TwinServer
-
-    def __post_init__(self) -> None:
-        self.client: Any = Twin(self.server)
-        self._connect(self.client.create_project("Labelwheel", LABEL_CONFIG).id)
-
-    def _connect(self, ls_project_id: int) -> None:
-        with self.line.database.write() as session:
-            row = session.get_one(Project, self.line.project.id)
-            row.ls_project_id = ls_project_id
-        self.line.project = row
-
-    def set(self, **changes: Any) -> None:
-        self.line.settings = self.line.settings.model_copy(update=changes)
-
-    def pushed(self, *seeds: int) -> list[int]:
-        """Tasks of these pictures."""
-        for seed in seeds:
-            assert self.line.inspect(seed).status_code == 201
-        before = set(self.server.rows.tasks)
-        select_captures(self.line.database, self.line.settings, utcnow())
-        self.push()
-        return sorted(set(self.server.rows.tasks) - before)
-
-    def push(self) -> int:
-        return push(self.line.database, self.line.settings, self.client)
-
-    def pull(self, **how: bool) -> int:
-        return pull(self.line.database, self.line.settings, self.client, **how)
-
-    def image(self, task: int) -> int:
-        key = self.server.rows.tasks[task]["data"]["labelwheel_key"]
-        with self.line.database.read() as session:
-            return session.scalars(select(QueueItem.image_id).join(LsTask).where(LsTask.key == key)).one()
-
-    def statuses(self) -> dict[int, str]:
-        """Where the newest item of each image stands."""
-        with self.line.database.read() as session:
-            return dict(session.execute(select(QueueItem.image_id, QueueItem.status).order_by(QueueItem.round)).tuples().all())
-
-    def in_force(self) -> dict[int, list[float]]:
-        """Left edges of the boxes of the label that counts, by image."""
-        with self.line.database.read() as session:
-            counting = (Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
-            rows = session.execute(select(Label.image_id, Label.boxes).where(*counting)).tuples()
-            return {image_id: [round(box["box"][0], 1) for box in boxes] for image_id, boxes in rows}
-
-    def held(self) -> str:
-        with self.line.database.read() as session:
-            pause = reset.held(session, self.line.project.id)
-        return pause.why if pause else ""
-
-    def accept(self, answer: reset.Answer, title: str = "Labelwheel") -> None:
-        """What `labelwheel connect --accept-reset` does."""
-        there = self.client.find_project(title) or self.client.create_project(title, LABEL_CONFIG)
-        with self.line.database.write() as session:
-            row = session.get_one(Project, self.line.project.id)
-            reset.accept(session, row, there, answer, reading_of(session, row, self.line.settings))
-        self.line.project = row
-        self.pull(thorough=True, accepted=True)
-
-    def mended(self) -> None:
-        """Nothing is held, a rebuild finds nothing to do, every open item is one task, and another pull changes nothing."""
-        before = self.in_force(), self.statuses()
-        self.pull(thorough=True)
-        assert (self.held(), (self.in_force(), self.statuses())) == ("", before)
-        with self.line.database.read() as session:
-            reading = reading_of(session, session.get_one(Project, self.line.project.id), self.line.settings)
-        assert rebuild(self.line.database, self.line.project.id, reading, check=True).differing == []
-        keys = [
-            task["data"]["labelwheel_key"] for task in self.server.rows.tasks.values() if task["project"] == self.line.project.ls_project_id
-        ]
-        assert len(keys) == len(set(keys))
 
 
 @pytest.fixture
