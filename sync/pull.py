@@ -42,7 +42,7 @@ from sync.twins import awaited_keys, repair
 log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=5)  # Label Studio stamps a row before it commits it: look back a little each time
-BATCH = 100
+BATCH = 20  # of one transaction: while it runs on SQLite, every webhook waits, and with it an annotator
 DELETED = ("TASK_DELETED", "TASKS_DELETED")
 PROBED = 3  # tasks that are looked at again: the newest that we saw are the first to show that a server went back
 ROWS = 500

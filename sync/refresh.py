@@ -59,19 +59,14 @@ def refresh(database: Database, settings: Settings, client: Studio, deployment_i
 
 def _bring_up(desk: Desk, lease: HeldLease, until: float) -> tuple[int, bool]:
     """How many tasks were brought to the version, and whether none is left."""
-    refreshed = 0
-    for tasks in _chunks(_stale_tasks(desk), CHUNK):
+    refreshed, stale = 0, desk.client.open_tasks_without(desk.project.ls_project_id, desk.served_as or "")
+    for tasks in _chunks(stale, CHUNK):
         if time.monotonic() >= until or not lease.renew():
             return refreshed, False
         _refresh_chunk(desk, tasks)
         refreshed += len(tasks)
         log.info("open tasks being refreshed", done=refreshed, model_version=desk.served_as)
     return refreshed, True
-
-
-def _stale_tasks(desk: Desk) -> Iterator[Task]:
-    tasks = desk.client.open_tasks(desk.project.ls_project_id)
-    return (task for task in tasks if all(entry.get("model_version") != desk.served_as for entry in task.get("predictions") or []))
 
 
 def _refresh_chunk(desk: Desk, tasks: Sequence[Task]) -> None:

@@ -189,6 +189,12 @@ class LabelStudio:
         untouched = [_condition(column, "equal", "Number", 0) for column in UNLABELLED]
         return self._by_id(project_id, untouched, page_size=page_size, fields="all")
 
+    def open_tasks_without(self, project_id: int, version: str) -> Iterator[Json]:
+        """Open tasks that have no prediction of this version, by id: their `id` and `data` alone, which Label Studio gives ten times as soon."""
+        conditions = [_condition(column, "equal", "Number", 0) for column in UNLABELLED]
+        lacking = _condition("predictions_model_versions", "not_contains", "List", [version])
+        return self._by_id(project_id, [*conditions, lacking], include="id,data")
+
     def tasks_after(self, project_id: int, after: int, count: int) -> list[Json]:
         """The next whole tasks by id, at most `count`, with annotations and predictions; fewer only at the end."""
         return self._page(project_id, [_condition("id", "greater", "Number", after)], "id", 1, count, fields="all")
