@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database, get_database
-from labelwheel.database.tables import Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
+from labelwheel.database.tables import Decision, Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
 from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate, WentBack
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
@@ -304,6 +304,17 @@ def _held_pull(session: Session, project: Project) -> Fault | None:
     return Fault(error.code, error.message, error.cure)
 
 
+def _tasks_left(session: Session, project: Project) -> Fault | None:
+    """Tasks that others made and that the last adoption left as they were."""
+    mine = select(Decision).where(Decision.project_id == project.id, Decision.kind == "adoption")
+    last = session.scalar(mine.order_by(Decision.id.desc()).limit(1))
+    if last is None or not last.inputs["left"]:
+        return None
+    message = f"{last.inputs['left']} tasks of others were not adopted, first {last.reasons[0]['text']}"
+    cure = "Mend or allow the addresses of their images (LABELWHEEL_IMAGE_SOURCES), then `labelwheel connect`."
+    return Fault("tasks_not_adopted", message, cure, broken=False)
+
+
 def _paused_selection(session: Session, project: Project) -> Fault | None:
     row = paused(session, project.id)
     return Fault("selection_paused", told(row), "Let it go on: `labelwheel resume selection`.", broken=False) if row else None
@@ -316,4 +327,5 @@ LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (
     _failed_run,
     _held_pull,
     _paused_selection,
+    _tasks_left,
 )

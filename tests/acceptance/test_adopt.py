@@ -17,6 +17,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
+from console.doctor import _tasks_left
 from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label, Lease, LsTask, Project, QueueItem
 from labelwheel.draw import draw
 from labelwheel.labelstudio import LabelStudio
@@ -145,6 +146,10 @@ def test_a_project_with_tasks_is_adopted_though_it_is_killed_in_the_middle(befor
     for task, word in before.bad.items():
         line = next(line for line in done.stdout.splitlines() if f"task {task}:" in line)
         assert word in line
+
+    with station.database.read() as session:
+        left = _tasks_left(session, station.project)
+    assert left is not None and f"{len(before.bad)} tasks" in left.message
 
     theirs = station.studio.tasks(station.project.ls_project_id, station.studio.task_ids(station.project.ls_project_id))
     assert len(theirs) == everything, "nothing was added or removed"
