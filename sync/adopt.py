@@ -176,8 +176,8 @@ class Adopter:
             done.adopted += 1
         except LabelStudioUnreachable:  # nothing can be said of the task: the next run looks again
             raise
-        except (LabelwheelError, OSError) as error:
-            done.faults[int(task["id"])] = getattr(error, "message", None) or str(error)
+        except (LabelwheelError, OSError, ValueError, TypeError, KeyError) as error:  # people put anything into a task's data
+            done.faults[int(task["id"])] = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
             log.warning("task not adopted", task=task["id"], error=done.faults[int(task["id"])])
 
     def _take(self, task: Task, arrival: Arrival) -> None:
@@ -251,7 +251,7 @@ def _key(task: Task, sha256: str) -> str:
     """The key that it has, from another life of ours; else one from its image, and from Label Studio's identity of it: tasks of one image differ."""
     known = task["data"].get(KEY)
     stamp = hashlib.sha256(f"{task['id']}@{task['created_at']}".encode()).hexdigest()[:12]
-    return known if isinstance(known, str) and 0 < len(known) <= 100 else f"{sha256[:32]}-t{stamp}"
+    return known if isinstance(known, str) and 0 < len(known) <= 100 and known.isprintable() else f"{sha256[:32]}-t{stamp}"
 
 
 def _priority(task: Task) -> float:
