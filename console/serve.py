@@ -56,7 +56,7 @@ def run_worker(settings: Settings, queue_name: str) -> None:
     """Work one queue, until SIGTERM; a job under way is finished first."""
     from rq.serializers import JSONSerializer
 
-    from console.worker import LastingWorker
+    from console.worker import LastingWorker, work_on
     from labelwheel.queue import get_queue
 
     configure_logging(settings, f"worker-{queue_name}")
@@ -64,8 +64,8 @@ def run_worker(settings: Settings, queue_name: str) -> None:
         os.nice(settings.train_nice)  # webhooks and Label Studio's one-second health check come first
     _preload(queue_name)
     bell = get_queue(queue_name)
-    worker = LastingWorker([bell], connection=bell.connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL, maintenance_interval=15)
-    worker.work(logging_level="WARNING")
+    options = {"connection": bell.connection, "serializer": JSONSerializer, "worker_ttl": WORKER_TTL, "maintenance_interval": 15}
+    work_on(lambda: LastingWorker([bell], **options))
 
 
 def _preload(queue_name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -101,12 +101,19 @@ def _enqueue_once(queue: Queue, kind: JobKind, job_id: str, argument: int | None
 
 
 def _clear_ended(queue: Queue, job_id: str) -> bool:
-    """Remove the remains of an ended job that still block its id. True when the id is free."""
+    """Remove the remains of a job that has ended, or lost its worker, and still block its id. True when the id is free."""
     try:
         job = Job.fetch(job_id, connection=queue.connection, serializer=JSONSerializer)
     except NoSuchJobError:
         return True
-    if job.get_status(refresh=False) not in _ENDED:
+    status = job.get_status(refresh=False)
+    if status not in _ENDED and not (status == JobStatus.STARTED and _is_orphan(job)):
         return False
     job.delete()
     return True
+
+
+def _is_orphan(job: Job) -> bool:
+    """Whether nobody works on it: its worker has died or is not known. Should a process of its live on nevertheless, leases keep the two apart."""
+    worker = Worker.redis_worker_namespace_prefix + (job.worker_name or "")
+    return bool(job.worker_name) and (not job.connection.exists(worker) or bool(job.connection.hexists(worker, "death")))

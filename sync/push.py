@@ -27,7 +27,7 @@ from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
 from sync.desk import Desk, open_desk
 from sync.pre_annotate import pre_annotate
-from sync.queue import move, set_aside
+from sync.queue import move_all, set_aside
 from sync.reset import held
 from sync.task import task_key, task_payload
 from sync.twins import settle_twins
@@ -160,13 +160,10 @@ def _record(desk: Desk, items: Sequence[QueueItem], outcome: Outcome, fresh: set
             select(LsTask).where(LsTask.project_id == desk.project.id, LsTask.ls_task_id == 0, LsTask.key.in_(list(there)))
         ):
             row.ls_task_id = there.get(row.key, 0)  # Label Studio had lost the task (see `sync.reset`)
+        move_all(session, list(outcome.tasks), "pending", "pushed", "push", "became a task in Label Studio")
         # Read again: a person may have moved them meanwhile.
-        mine = select(QueueItem).where(QueueItem.id.in_([item.id for item in items]), QueueItem.status == "pending")
-        for item in session.scalars(mine):
-            if item.id in outcome.tasks:
-                move(session, item, "pushed", "push", "became a task in Label Studio")
-            else:
-                set_aside(session, item, "push", outcome.faults[item.id])
+        for item in session.scalars(select(QueueItem).where(QueueItem.id.in_(list(outcome.faults)), QueueItem.status == "pending")):
+            set_aside(session, item, "push", outcome.faults[item.id])
 
 
 def _row(desk: Desk, item: QueueItem, ls_task_id: int, fresh: bool) -> dict[str, Any]:

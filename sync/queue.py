@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.tables import QueueEvent, QueueItem, utcnow
@@ -16,6 +17,17 @@ def move(session: Session, item: QueueItem, status: str, who: str, why: str) -> 
         return
     item.status, item.updated_at = status, utcnow()
     session.add(QueueEvent(queue_item_id=item.id, status=status, who=who, why=why))
+
+
+def move_all(session: Session, item_ids: Sequence[int], before: str, status: str, who: str, why: str) -> None:
+    """`move` for many items that stand at `before`; those that somebody has moved meanwhile stay where they are."""
+    now = utcnow()
+    standing = update(QueueItem).where(QueueItem.id.in_(item_ids), QueueItem.status == before)
+    moved = list(session.scalars(standing.values(status=status, updated_at=now).returning(QueueItem.id)))
+    if moved:
+        session.execute(
+            insert(QueueEvent), [{"queue_item_id": item, "status": status, "who": who, "why": why, "at": now} for item in moved]
+        )
 
 
 def set_aside(session: Session, item: QueueItem, who: str, why: str) -> None:

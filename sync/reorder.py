@@ -9,7 +9,7 @@ from sync.rules import RANDOM, Rules
 from sync.score import Found, uncertainty
 
 REASONS = ("low_confidence", "adopted")  # the others are urgent for a reason that a new model does not change
-LEAST = 0.05  # a smaller change moves nobody
+LEAST = 0.05  # a smaller change moves nobody, and places are so far apart
 
 
 def doubt(found: Sequence[Found], rules: Rules) -> float:
@@ -21,10 +21,10 @@ def doubt(found: Sequence[Found], rules: Rules) -> float:
 def moved(before: object, now: float | None, reason: str) -> float | None:
     """The new priority of a task that stands at `before` in Label Studio; None where it stays.
 
-    It is rounded to hundredths: tasks of one priority are moved by one request, so a thousand of them need at most a hundred.
+    It is rounded to steps of 0.05: tasks of one priority are moved by one request, so however many there are, twenty will do.
     """
     if now is None or reason not in REASONS:
         return None
-    place = round(now, 2)
+    place = round(round(now / LEAST) * LEAST, 2)
     stands = isinstance(before, (int, float)) and abs(before - place) <= LEAST
     return None if stands else place

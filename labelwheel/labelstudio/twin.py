@@ -128,6 +128,11 @@ class Twin:
             yield from [self.server.whole(task) for task in page]
             last = page[-1]["id"]
 
+    def open_tasks_without(self, project_id: int, version: str) -> Iterator[Json]:
+        for task in self.open_tasks(project_id):
+            if all(entry["model_version"] != version for entry in task["predictions"]):
+                yield {"id": task["id"], "data": task["data"]}
+
     def tasks_after(self, project_id: int, after: int, count: int) -> list[Json]:
         return [self.server.whole(task) for task in self._tasks(project_id) if task["id"] > after][:count]
 

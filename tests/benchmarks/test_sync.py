@@ -7,9 +7,10 @@ import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from tests.fixtures.line import LABELS, line_settings
 pytestmark = pytest.mark.timeout(3600)
 
 TASKS, FEW, ROUNDS = int(os.environ.get("BENCH_TASKS", "10000")), int(os.environ.get("BENCH_FEW_TASKS", "1000")), 3
-CHANGED, PULLS, BOXES = 10, 5, 3
+CHANGED, PULLS, BOXES, LOOK_BACK = 10, 5, 3, 6.0
 
 
 class Counting(LabelStudio):
@@ -237,7 +238,7 @@ def test_pull_of_few_changes_at_two_sizes(label_studio_server: Server, label_stu
         wheels = {"many": many, "few": few}
         for wheel in wheels.values():
             wheel.push()
-            wheel.pull()
+        _settled(list(wheels.values()))
         after = _refreshed(few, rng)
         pulls, read = _interleaved(wheels, _annotated)
         sweeps, _ = _interleaved(wheels, _hinted)
@@ -251,10 +252,19 @@ def test_pull_of_few_changes_at_two_sizes(label_studio_server: Server, label_stu
     figures.write("bench/pull.json", found)
 
 
+def _settled(wheels: Sequence[Wheel]) -> None:
+    """Pull what was pushed, and one task that somebody annotates after: a pull looks back five seconds from the newest change that it saw."""
+    time.sleep(LOOK_BACK)
+    for wheel in wheels:
+        _annotate(wheel, 1)
+        wheel.pull()
+
+
 def _interleaved(wheels: dict[str, Wheel], prepare: Callable[[Wheel], None]) -> tuple[dict[str, list[float]], dict[str, list[int]]]:
     """Seconds of pulls, and the tasks that each read."""
     seconds, read = {name: [] for name in wheels}, {name: [] for name in wheels}
     for _ in range(PULLS):
+        time.sleep(LOOK_BACK)
         for name, wheel in wheels.items():
             prepare(wheel)
             before = wheel.studio.read
@@ -264,16 +274,17 @@ def _interleaved(wheels: dict[str, Wheel], prepare: Callable[[Wheel], None]) -> 
 
 
 def _annotated(wheel: Wheel) -> None:
-    """What the pull before this one looked back at is over; ten more tasks are annotated."""
-    time.sleep(6)
-    open_ids = sorted(wheel.studio.task_ids(wheel.project.ls_project_id))
-    start = (wheel.studio.read * 37) % (len(open_ids) - CHANGED)
-    for task in open_ids[start : start + CHANGED]:
-        wheel.studio.create_annotation(task, [_drawn()])
+    _annotate(wheel, CHANGED)
+
+
+def _annotate(wheel: Wheel, count: int) -> None:
+    """Somebody annotates the first tasks that nobody has."""
+    opened_tasks = wheel.studio.open_tasks(wheel.project.ls_project_id, page_size=count)
+    for task in list(islice(opened_tasks, count)):
+        wheel.studio.create_annotation(task["id"], [_drawn()])
 
 
 def _hinted(wheel: Wheel) -> None:
-    time.sleep(6)
     with wheel.database.write() as session:
         session.add(Hint(project_id=wheel.project.id, action="TASKS_DELETED", task_ids=[1]))
 
@@ -281,8 +292,6 @@ def _hinted(wheel: Wheel) -> None:
 def _refreshed(wheel: Wheel, rng: np.random.Generator) -> dict[str, Any]:
     """A new version's boxes for every open task, and what the next pull reads."""
     deployment = wheel.deploy(2, rng)
-    time.sleep(6)
-    wheel.pull()
     before = wheel.studio.read
     seconds = _seconds(lambda: refresh(wheel.database, wheel.settings, wheel.studio, deployment.id))
     with wheel.database.read() as session:

@@ -237,6 +237,16 @@ def test_open_tasks_are_those_that_nobody_submitted_or_skipped(studio: Counterpa
     assert [len(entry["predictions"]) for entry in still_open] == [1, 0, 0, 0, 0]
 
 
+def test_open_tasks_that_lack_a_version_are_told_by_its_whole_name(studio: Counterpart, tasks: list[int]) -> None:
+    studio.client.import_predictions(studio.project.id, [prediction(tasks[2]), prediction(tasks[3]), prediction(tasks[3], "m@2")])
+    studio.people.annotate(tasks[0], [box()])
+    lacking = {version: list(studio.client.open_tasks_without(studio.project.id, version)) for version in ("m@1", "m@2", "m@", "m@11")}
+    assert {version: [entry["id"] for entry in found] for version, found in lacking.items()} == {
+        "m@1": [tasks[1], *tasks[4:]], "m@2": [*tasks[1:3], *tasks[4:]], "m@": tasks[1:], "m@11": tasks[1:],
+    }  # fmt: skip
+    assert all(set(entry) >= {"id", "data"} for found in lacking.values() for entry in found)
+
+
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_draft_touches_a_task_and_yet_changes_nothing(studio: Counterpart, tasks: list[int], who: int) -> None:
     before, heard = moments(studio), len(studio.events)

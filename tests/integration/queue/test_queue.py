@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from rq import SimpleWorker
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy import update
 
@@ -86,6 +86,21 @@ def test_a_running_job_is_not_doubled(bell: Redis, monkeypatch: pytest.MonkeyPat
     queue.enqueue("sync.push")
     work()
     assert seen == [False]
+
+
+def test_a_job_whose_worker_is_gone_may_be_asked_for_again(bell: Redis) -> None:
+    """Its worker gave up when Redis was restarted: RQ would count the job as worked on for minutes."""
+    queue.enqueue("sync.push")
+    bell.lpop("rq:queue:fast")
+    job = Job.fetch("sync-push", connection=bell, serializer=JSONSerializer)
+    job.worker_name = "one"
+    job.set_status(JobStatus.STARTED)
+    job.save()
+    bell.hset("rq:worker:one", "birth", "today")
+    assert not queue.enqueue("sync.push")
+    bell.hset("rq:worker:one", "death", "today")
+    assert queue.enqueue("sync.push")
+    assert waiting() == ["sync-push"]
 
 
 def test_an_argument_reaches_the_job_as_json(bell: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
