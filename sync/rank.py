@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync.candidate import Candidate
 from sync.rules import RANDOM, Rules
@@ -17,18 +17,19 @@ ROOM = 2  # kept are so many times as many as are looked at: some may turn out t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """A candidate that a model has looked at: its uncertainty (0–1), and the label that it would be chosen for."""
+    """A candidate that a model has looked at: its uncertainty (0–1), and, where labels have quotas, the one that it would be chosen for."""
 
     candidate: Candidate
     score: float
-    label: str
+    label: str = ""
 
 
 def rank(candidates: Iterable[Candidate], rules: Rules, seed: int = 0) -> list[Ranked]:
     """Those, but for audits, that a model has looked at and that some lane may take."""
     looked_at = (candidate for candidate in candidates if not candidate.audit and candidate.detections is not None)
-    ranked = (Ranked(candidate, _score(candidate, rules, seed), label_of(candidate, rules)) for candidate in looked_at)
-    return [entry for entry in ranked if any(standing(entry, lane, rules) is not None for lane in LANES)]
+    ranked = (Ranked(candidate, _score(candidate, rules, seed)) for candidate in looked_at)
+    fit = (entry for entry in ranked if any(standing(entry, lane, rules) is not None for lane in LANES))
+    return [replace(entry, label=label_of(entry.candidate, rules)) for entry in fit] if rules.labels else list(fit)
 
 
 def cut(ranked: Iterable[Ranked], rules: Rules) -> list[Ranked]:

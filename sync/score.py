@@ -37,19 +37,16 @@ class Scale:
 
     def of(self, item: Found) -> float:
         """How much a box's doubt counts, 0–1."""
-        return self._of_label(item.label) * self._of_confidence(item.confidence)
+        value = item.confidence
+        weight = value / self.low if value < self.low else (1 - value) / (1 - self.high) if value > self.high else 1.0
+        return weight * self.of_label(item.label) if self.weights else weight  # most have no weights, and a pool has many boxes
+
+    def of_label(self, label: str) -> float:
+        return self.weights.get(label, self.weights.get("*", 1.0))
 
     def holds(self, item: Found) -> bool:
         """Whether a box lies in the band."""
         return self.low <= item.confidence <= self.high
-
-    def _of_label(self, label: str) -> float:
-        return self.weights.get(label, self.weights.get("*", 1.0))
-
-    def _of_confidence(self, value: float) -> float:
-        if value < self.low:
-            return value / self.low
-        return (1 - value) / (1 - self.high) if value > self.high else 1.0
 
 
 WHOLE = Scale()
@@ -118,7 +115,7 @@ def _rivals(found: Sequence[Found]) -> list[tuple[Found, Found]]:
 
 
 def _rivalry(one: Found, other: Found, scale: Scale) -> float:
-    weight = max(scale._of_label(one.label), scale._of_label(other.label))
+    weight = max(scale.of_label(one.label), scale.of_label(other.label))
     return weight * max(one.confidence, other.confidence) * (1 - abs(one.confidence - other.confidence))
 
 

@@ -20,8 +20,10 @@ def spread(vectors: Matrix, count: int, weights: Sequence[float], seed: int) -> 
     if count == 0 or not np.any(np.asarray(weights) > 0):
         return list(range(len(vectors)))
     from sklearn.cluster import kmeans_plusplus  # only the worker pays for this import
+    from threadpoolctl import threadpool_limits
 
     scale = vectors.std(axis=0, dtype=np.float64)
     points = vectors / np.where(scale > 0, scale, 1.0)
-    _, drawn = kmeans_plusplus(points, count, sample_weight=np.asarray(weights, dtype=np.float64), random_state=seed % 2**32)
+    with threadpool_limits(1):  # hundreds of small products: threads that wait for each other would take other programs' cores
+        _, drawn = kmeans_plusplus(points, count, sample_weight=np.asarray(weights, dtype=np.float64), random_state=seed % 2**32)
     return list(dict.fromkeys([*(int(index) for index in drawn), *range(len(vectors))]))
