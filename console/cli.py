@@ -6,17 +6,17 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from console import dataset, image, labels, model, simulate
+from console import dataset, image, labels, model, queue, simulate
 from console.screen import AsJson, logs_to_stderr, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
 from labelwheel.errors import LabelwheelError
-from labelwheel.settings import Settings, get_settings
+from labelwheel.settings import get_settings
 
 app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
@@ -25,19 +25,10 @@ app.add_typer(model.app, name="model")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(labels.app, name="labels")
 app.add_typer(image.app, name="image")
+app.add_typer(queue.app, name="queue")
 
 Source = Annotated[str | None, typer.Option(help="Camera or line that the images come from.")]
 Prefix = Annotated[str, typer.Option(help="Put before each image's id, where equal names of two folders are different images.")]
-
-
-class QueueStatus(StrEnum):
-    pending = "pending"
-    pushed = "pushed"
-    labeled = "labeled"
-    approved = "approved"
-    rejected = "rejected"
-    skipped = "skipped"
-    expired = "expired"
 
 
 class CorrectedBy(StrEnum):
@@ -233,30 +224,25 @@ def retention(
 
 
 @app.command()
-def queue(
-    status: Annotated[QueueStatus | None, typer.Option(help="Only items of this status.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """Show the labelling queue, most urgent first."""
-    from sync.queue import listing
+def push(as_json: AsJson = False) -> None:
+    """Push what is pending to Label Studio now, as tasks with pre-annotations. The wheel does it by itself; nothing is pushed twice.
 
-    rows = _with_project(lambda session, project, _: listing(session, project.id, limit, status))
-    if not as_json and (told := _with_project(_paused)):
-        screen.print(f"[yellow]•[/] {told}", highlight=False)
-    columns = ("id", "status", "reason", "priority", "source", "external_id", "updated_at")
-    _show(
-        rows if as_json else [{key: row[key] for key in columns} for row in rows],
-        as_json,
-        empty="The queue is empty. Send images with `labelwheel ingest`.",
-    )
+    Example: labelwheel push --json
+    """
+    from console.by_hand import push
+
+    push(get_settings(), as_json)
 
 
-def _paused(session: Any, project: Any, _settings: Settings) -> str:
-    from labelwheel.pause import paused, told
+@app.command()
+def pull(as_json: AsJson = False) -> None:
+    """Pull what people did in Label Studio now. The wheel does it by itself, seconds after each answer.
 
-    row = paused(session, project.id)
-    return told(row) if row else ""
+    Example: labelwheel pull
+    """
+    from console.by_hand import pull
+
+    pull(get_settings(), as_json)
 
 
 @app.command()

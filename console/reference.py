@@ -36,9 +36,8 @@ def main() -> None:
 
 def _walk(path: str, command: Any) -> list[tuple[str, Any]]:
     children = getattr(command, "commands", {})
-    if not children:
-        return [(path, command)]
-    return [found for name, child in children.items() for found in _walk(f"{path} {name}", child)]
+    alone = [(path, command)] if not children or command.invoke_without_command else []
+    return alone + [found for name, child in children.items() for found in _walk(f"{path} {name}", child)]
 
 
 def _signature(parameter: Any) -> str:

@@ -1,26 +1,34 @@
-"""What a process of the console holds: settings and database."""
+"""What a process of the console holds: settings, database, and a line to Label Studio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
+from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
+from sync.jobs import open_client
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """One per app; nothing is connected before it is asked for."""
 
     settings: Settings
     database: Database
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        """The client that answers are written with; it keeps its access token while that is good."""
+        return open_client(self.settings)
 
     @contextmanager
     def project(self) -> Iterator[tuple[Session, Project]]:

@@ -92,14 +92,24 @@ def plan(session: Session, project_id: int, classes: ClassMap, *, replay: float 
     `replay` None takes every training label (from scratch); else all new ones and `replay` times as many old ones, drawn with
     `seed`. Without new labels a warm start repeats the old ones. The whole holdout is always part of it.
     """
-    standing, splits = labels.approved(session, project_id), labels.splits(session, project_id)
-    drawn = {label_id: splits.get(image_id, "quarantined") for image_id, label_id in standing.items()}
+    drawn = _standing(session, project_id)
     if replay is not None:
         drawn = draw(drawn, labels.consumed(session, project_id), replay, seed)
     chosen = gather(session, drawn, classes)
     if not chosen.only("train", "replay"):
         raise DatasetError("There is no approved label to train on.", "Label images of the training split in Label Studio first.")
     return chosen
+
+
+def everything(session: Session, project_id: int, classes: ClassMap) -> Plan:
+    """Every approved label of this moment, in its split; it may be empty."""
+    return gather(session, _standing(session, project_id), classes)
+
+
+def _standing(session: Session, project_id: int) -> dict[int, str]:
+    """Splits of the approved labels, by their ids."""
+    splits = labels.splits(session, project_id)
+    return {label_id: splits.get(image_id, "quarantined") for image_id, label_id in labels.approved(session, project_id).items()}
 
 
 def draw(splits: Mapping[int, str], old: set[int], replay: float, seed: int) -> dict[int, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,22 @@ FOLDERS = {"train": "train", "replay": "train", "holdout": "holdout"}
 DECIMALS = 7  # a hundredth of a pixel on the largest image accepted
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the folder: its name there, and its content, or the file that it is a copy of."""
+
+    name: str
+    content: bytes | Path
+
+    def put(self, root: Path) -> None:
+        target = root / self.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.content, Path):
+            shutil.copyfile(self.content, target)
+        else:
+            target.write_bytes(self.content)
+
+
 def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object] = lambda: None) -> Path:
     """Write the plan as `folder`, whole or not at all; a folder that is there already is kept. Returns its data.yaml.
 
@@ -35,9 +52,11 @@ def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object
         draft = folder.with_name(f".{folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         for item in plan.items:
-            _write_item(item, store, draft, plan.class_map)
+            image_file(item, store).put(draft)
+            label_file(item, plan.class_map).put(draft)
             beat()
-        _write_index(plan, draft)
+        for file in index_files(plan):
+            file.put(draft)
         draft.replace(folder)
     return folder / "data.yaml"
 
@@ -62,39 +81,44 @@ def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[Lab
     ]
 
 
-def _write_item(item: Item, store: ImageStore, root: Path, classes: ClassMap) -> None:
+def image_file(item: Item, store: ImageStore) -> File:
+    """The item's image. Labels are in upright pixels, so a turned image is written anew, without loss; all others keep their bytes.
+
+    Raises DatasetError when it is gone or cannot be read.
+    """
+    name = f"images/{FOLDERS[item.split]}/{stem(item)}"
     try:
         source = store.path(item.uri)
-        target = root / "images" / FOLDERS[item.split] / stem(item)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _copy_upright(source, target)
+        with Picture.open(source) as picture:
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+        return File(f"{name}.png", _upright(source.read_bytes())) if turned else File(f"{name}{source.suffix}", source)
     except (LabelwheelError, OSError) as error:
         raise DatasetError(
             f"The image of label {item.label_id} cannot be read: {error}", "Restore the image store from its backup."
         ) from error
-    text = root / _label_file(item)
-    text.parent.mkdir(parents=True, exist_ok=True)
-    text.write_text(to_text(item.boxes, classes, item.width, item.height))
 
 
-def _copy_upright(source: Path, target: Path) -> None:
-    """Labels are in upright pixels, so a turned image is written anew, without loss; all others keep their bytes."""
-    with Picture.open(source) as picture:
-        turned = picture.getexif().get(ORIENTATION, 1) != 1
-    if not turned:
-        shutil.copyfile(source, target.with_suffix(source.suffix))
-        return
-    data = source.read_bytes()
-    pixels = image.decode(data, max_bytes=len(data), max_pixels=2**31)
-    target.with_suffix(".png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+def label_file(item: Item, classes: ClassMap) -> File:
+    """The item's boxes."""
+    return File(_label_file(item), to_text(item.boxes, classes, item.width, item.height).encode())
 
 
-def _write_index(plan: Plan, root: Path) -> None:
+def index_files(plan: Plan) -> list[File]:
+    """`data.yaml`, by which ultralytics finds the rest, and `manifest.json`."""
     judged = "holdout" if plan.only("holdout") else "train"  # ultralytics demands a val set; nothing is chosen by it
-    data = {"train": "images/train", "val": f"images/{judged}", "names": list(plan.class_map.labels)}
+    trained = "train" if plan.only("train", "replay") else judged
+    data = {"train": f"images/{trained}", "val": f"images/{judged}", "names": list(plan.class_map.labels)}
     # JSON is YAML; without `path`, folders count from data.yaml, so the dataset may move.
-    (root / "data.yaml").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    (root / "manifest.json").write_text(json.dumps(manifest(plan), indent=1, ensure_ascii=False) + "\n")
+    return [File("data.yaml", _json(data)), File("manifest.json", _json(manifest(plan)))]
+
+
+def _upright(data: bytes) -> bytes:
+    pixels = image.decode(data, max_bytes=len(data), max_pixels=2**31)
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def manifest(plan: Plan) -> dict[str, Any]:

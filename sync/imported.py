@@ -13,10 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Image, Project, utcnow
-from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
-from labelwheel.vision.geometry import box_to_percent
-from labelwheel.vision.label_config import ControlTag, trained_tags
+from labelwheel.vision.drawn import to_drawn
 from sync.mirror import import_key
 from sync.reading import Reading
 from sync.settle import settle
@@ -30,7 +28,7 @@ def mirror_imported(
     False when the dataset said the same before: then nothing changes. What it says otherwise now supersedes what it said then.
     `as_new` lets the label count towards the next training. Raises InputError for a label that nobody can draw.
     """
-    body = {"result": [_region(number, box, image, reading.tags) for number, box in enumerate(boxes)], "as_new": as_new}
+    body = {"result": to_drawn(boxes, reading.tags, image.width, image.height, IMPORTED), "as_new": as_new}
     identity = IMPORTED + hashlib.sha256(f"{image.sha256}/{name}".encode()).hexdigest()[:32]
     mine = select(AnnotationRevision).where(AnnotationRevision.project_id == project.id, AnnotationRevision.unique_id == identity)
     newest = session.scalar(mine.order_by(AnnotationRevision.updated_at.desc(), AnnotationRevision.id.desc()).limit(1))
@@ -54,21 +52,3 @@ def _revision(project: Project, image: Image, identity: str, name: str, body: di
         was_cancelled=False,
         body=body,
     )
-
-
-def _region(number: int, box: LabelledBox, image: Image, tags: Sequence[ControlTag]) -> dict[str, Any]:
-    """A box as Label Studio would have stored it, so that one reading serves both."""
-    tag = next((tag for tag in trained_tags(tags) if box.label in tag.labels), None)
-    if tag is None:
-        raise InputError(f"The label config has no label {box.label!r}.", "Add it in Label Studio, then `labelwheel connect`.")
-    return {
-        "id": f"{IMPORTED}{number}",
-        "type": tag.result_type,
-        "from_name": tag.name,
-        "to_name": tag.to_name,
-        "original_width": image.width,
-        "original_height": image.height,
-        "image_rotation": 0,
-        "origin": "manual",
-        "value": {**box_to_percent(box.box, image.width, image.height), tag.result_type: [box.label]},
-    }

@@ -30,6 +30,7 @@ from labelwheel.schedule import claim, fire_time
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse, trained_labels
 from sync.adopt import ask_for_adoption
+from sync.authors import name_authors
 from sync.mirror import CLOCK, mirror_tasks
 from sync.queue import move
 from sync.reading import Reading, is_applied, reading_of
@@ -167,6 +168,7 @@ def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], march: March | None = N
     with turn.database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
         change = mirror_tasks(session, turn.project, tasks, people, accepted=turn.watch.off)
         turn.watch.count(change.vanished)
+        name_authors(session, turn.project.id, change)
         settle(session, turn.project.id, turn.reading, change.touched, change.keys)
         if turn.settings.adopt and (strangers := _strangers(tasks, turn.project.pull_cursor)):
             ask_for_adoption(session, turn.project.id, after=min(strangers) - 1)

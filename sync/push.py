@@ -18,7 +18,7 @@ from sqlalchemy.orm import joinedload
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import LsTask, QueueItem, utcnow
-from labelwheel.errors import InputError, LabelStudioRefused, LabelwheelError
+from labelwheel.errors import ConflictError, InputError, LabelStudioRefused, LabelwheelError
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import hold
 from labelwheel.project import current_project
@@ -58,10 +58,18 @@ def push(database: Database, settings: Settings, client: Studio) -> int:
     return pushed
 
 
-def _pending(desk: Desk) -> list[QueueItem]:
-    """The next chunk. Items that were never sent are marked as sent; that they had not been is still to be seen on what is returned."""
+def push_item(desk: Desk, item_id: int) -> None:
+    """Push one item, if it is pending. Raises ConflictError while a push is under way: it will be a task in a moment."""
+    with hold(desk.database, f"push:{desk.project.id}") as lease:
+        if lease is None:
+            raise ConflictError(f"Item {item_id} is being pushed just now.", "Ask again in a few seconds.")
+        _push_chunk(desk, _pending(desk, item_id))
+
+
+def _pending(desk: Desk, only: int | None = None) -> list[QueueItem]:
+    """The next chunk, or one item of it. Items that were never sent are marked as sent; that they had not been is still to be seen on what is returned."""
     with desk.database.write() as session:
-        items = list(session.scalars(_query(desk).limit(desk.settings.push_chunk)))
+        items = list(session.scalars(_query(desk, only).limit(desk.settings.push_chunk)))
         first = [item.id for item in items if item.sent_at is None]
         now = utcnow()
         session.execute(
@@ -70,8 +78,10 @@ def _pending(desk: Desk) -> list[QueueItem]:
     return items
 
 
-def _query(desk: Desk) -> Select[QueueItem]:
-    waiting = (QueueItem.project_id == desk.project.id, QueueItem.status == "pending", QueueItem.fault.is_(None))
+def _query(desk: Desk, only: int | None) -> Select[QueueItem]:
+    waiting = [QueueItem.project_id == desk.project.id, QueueItem.status == "pending", QueueItem.fault.is_(None)]
+    if only is not None:
+        waiting.append(QueueItem.id == only)
     query = select(QueueItem).where(*waiting).order_by(QueueItem.priority.desc(), QueueItem.id)
     return query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from labelwheel.database.tables import QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Capture, Label, LsTask, QueueEvent, QueueItem, Review, utcnow
+from labelwheel.errors import InputError, NotFoundError
+from sync.task import task_key
 
 
 def move(session: Session, item: QueueItem, status: str, who: str, why: str) -> None:
@@ -43,16 +46,107 @@ def take_up(session: Session, project_id: int) -> int:
 
 
 def listing(
-    session: Session, project_id: int, limit: int = 50, status: str | None = None, reason: str | None = None
+    session: Session,
+    project_id: int,
+    limit: int = 50,
+    status: str | None = None,
+    reason: str | None = None,
+    source: str | None = None,
+    after: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Items of a project, most urgent first, as JSON-ready rows."""
+    """Items of a project, most urgent first, as JSON-ready rows. `after` is `cursor_of` the row that the page before ended with."""
     query = select(QueueItem).where(QueueItem.project_id == project_id).options(joinedload(QueueItem.capture), joinedload(QueueItem.image))
     if status:
         query = query.where(QueueItem.status == status)
     if reason:
         query = query.where(QueueItem.reason == reason)
+    if source:
+        query = query.join(Capture, Capture.id == QueueItem.capture_id).where(Capture.source == source)
+    if after:
+        priority, item_id = read_cursor(after)
+        later = and_(QueueItem.priority == priority, QueueItem.id > item_id)
+        query = query.where(or_(QueueItem.priority < priority, later))
     rows = session.scalars(query.order_by(QueueItem.priority.desc(), QueueItem.id).limit(limit))
     return [_as_row(item) for item in rows]
+
+
+def cursor_of(row: dict[str, Any]) -> str:
+    """Where the page after this row begins."""
+    return f"{row['priority']!r}_{row['id']}"
+
+
+def read_cursor(cursor: str) -> tuple[float, int]:
+    """Priority and id of the row that a page ended with: the inverse of `cursor_of`. Raises InputError for what no page gave."""
+    priority, _, item_id = cursor.partition("_")
+    try:
+        found = float(priority), int(item_id)
+    except ValueError as error:
+        raise InputError(f"{cursor[:40]!r} is no cursor.", "Give `next` of the page before.") from error
+    if not isfinite(found[0]) or not 0 <= found[1] < 2**31:
+        raise InputError(f"{cursor[:40]!r} is no cursor.", "Give `next` of the page before.")
+    return found
+
+
+def find(session: Session, project_id: int, item_id: int) -> QueueItem:
+    """The item, with its image and capture. Raises NotFoundError."""
+    query = select(QueueItem).where(QueueItem.project_id == project_id, QueueItem.id == item_id)
+    known = query.options(joinedload(QueueItem.capture), joinedload(QueueItem.image))
+    item = session.scalar(known) if 0 < item_id < 2**31 else None
+    if item is None:
+        raise NotFoundError(f"There is no queue item {item_id}.", "See `labelwheel queue` or GET /api/labeling-queue.")
+    return item
+
+
+def show(session: Session, project_id: int, item_id: int) -> dict[str, Any]:
+    """An item as JSON: its row, where it has been and who moved it there, its annotations as seen last, its standing labels, and verdicts.
+
+    Raises NotFoundError.
+    """
+    item = find(session, project_id, item_id)
+    task = session.scalar(select(LsTask).where(LsTask.queue_item_id == item.id).order_by(LsTask.id.desc()).limit(1))
+    return {
+        **_as_row(item),
+        "width": item.image.width,
+        "height": item.image.height,
+        "task": task.ls_task_id if task else None,
+        "history": [_event(event) for event in session.scalars(_events(item.id))],
+        "reviews": [_review(review) for review in session.scalars(_reviews(project_id, task.key if task else task_key(item)))],
+        "labels": [_label(label) for label in session.scalars(_labels(item))],
+    }
+
+
+def _events(item_id: int) -> Select[QueueEvent]:
+    return select(QueueEvent).where(QueueEvent.queue_item_id == item_id).order_by(QueueEvent.id)
+
+
+def _reviews(project_id: int, key: str) -> Select[Review]:
+    return select(Review).where(Review.project_id == project_id, Review.key == key).order_by(Review.id)
+
+
+def _labels(item: QueueItem) -> Select[Label]:
+    """Those of the image that nothing has superseded or withdrawn, also from other rounds."""
+    standing = (Label.superseded_by.is_(None), Label.withdrawn_at.is_(None))
+    return select(Label).where(Label.project_id == item.project_id, Label.image_id == item.image_id, *standing).order_by(Label.id)
+
+
+def _event(event: QueueEvent) -> dict[str, Any]:
+    return {"status": event.status, "who": event.who, "why": event.why, "at": event.at.isoformat()}
+
+
+def _review(review: Review) -> dict[str, Any]:
+    return {"verdict": review.verdict, "annotation": review.unique_id, "who": review.who, "why": review.why, "at": review.at.isoformat()}
+
+
+def _label(label: Label) -> dict[str, Any]:
+    return {
+        "id": label.id,
+        "boxes": label.boxes,
+        "exclusions": label.exclusions,
+        "annotator": label.annotator,
+        "annotated_at": label.annotated_at.isoformat(),
+        "approved_at": label.approved_at.isoformat() if label.approved_at else None,
+        "approved_by": label.approved_by,
+    }
 
 
 def stats(session: Session, project_id: int) -> dict[str, Any]:

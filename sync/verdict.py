@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import VERDICTS, AnnotationRevision, LsTask, Project, QueueItem, Review
 from labelwheel.errors import InputError, NotFoundError
 from sync.reading import Reading
-from sync.settle import settle
+from sync.settle import as_revision, settle
+from sync.states import states
 
 CURE = "Look it up with `labelwheel labels list`; what was submitted a moment ago is there after the next pull."
 
@@ -39,7 +42,7 @@ def newest_revision(session: Session, project_id: int, unique_id: str) -> Annota
 def add(session: Session, revision: AnnotationRevision, verdict: str, who: str, why: str) -> bool:
     """One more row, unless the last one of this state says the same. What follows from it is for `settle`."""
     said = select(Review).where(Review.project_id == revision.project_id, Review.unique_id == revision.unique_id)
-    last = session.scalar(said.where(Review.annotation_updated_at == revision.updated_at).order_by(Review.id.desc()).limit(1))
+    last = session.scalar(said.where(Review.annotation_updated_at.in_(_moments(session, revision))).order_by(Review.id.desc()).limit(1))
     if last is not None and (last.verdict, last.who, last.why) == (verdict, who, why):
         return False
     row = Review(
@@ -54,3 +57,12 @@ def add(session: Session, revision: AnnotationRevision, verdict: str, who: str, 
     session.add(row)
     session.flush()
     return True
+
+
+def _moments(session: Session, revision: AnnotationRevision) -> list[datetime]:
+    """`updated_at` of every revision of the state that this one belongs to: the star that followed a verdict made no other state."""
+    query = select(AnnotationRevision).where(AnnotationRevision.project_id == revision.project_id)
+    rows = session.scalars(query.where(AnnotationRevision.unique_id == revision.unique_id))
+    found = states([as_revision(row) for row in rows], [])
+    mine = next(state for state in found if any(one.id == revision.id for one in state.revisions))
+    return [one.updated_at for one in mine.revisions]

@@ -1,6 +1,18 @@
 """The REST API: one blueprint per resource. Refusals are `{"error": {"code", "message", "cure"}}`."""
 
-from console.api import corrections, door, drift, health, labeling_queue, overview, predictions, retraining
+from console.api import (
+    corrections,
+    door,
+    drift,
+    health,
+    images,
+    inspection_logs,
+    labeling_queue,
+    openapi,
+    overview,
+    predictions,
+    retraining,
+)
 
 BLUEPRINTS = (
     health.blueprint,
@@ -11,4 +23,7 @@ BLUEPRINTS = (
     overview.blueprint,
     door.blueprint,
     predictions.blueprint,
+    inspection_logs.blueprint,
+    images.blueprint,
+    openapi.blueprint,
 )

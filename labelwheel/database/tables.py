@@ -10,7 +10,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, UniqueConstraint, false, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -148,6 +163,7 @@ class Capture(Table):
     __table_args__ = (
         UniqueConstraint("project_id", "external_id"),
         Index(None, "project_id", "source", "captured_at"),
+        Index(None, "project_id", "captured_at"),
         Index(None, "image_id"),
     )
 
@@ -330,6 +346,25 @@ class Review(Table):
     unique_id: Mapped[str] = mapped_column(String(64))  # which annotation; as in the mirror
     annotation_updated_at: Mapped[datetime]  # which state of it; as in the mirror, for two machines' clocks cannot be compared
     verdict: Mapped[str] = mapped_column(String(12))  # VERDICTS
+    who: Mapped[str] = mapped_column(String(200))
+    why: Mapped[str] = mapped_column(String(500))
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Answer(Table):
+    """A label or a skip that came through a door of ours, written down before Label Studio is told.
+
+    It says who answered: the annotation's user in Label Studio is ours. There the annotation carries `digest` as its `import_id`.
+    """
+
+    __tablename__ = "answer"
+    __table_args__ = (UniqueConstraint("project_id", "key", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    key: Mapped[str] = mapped_column(String(100))  # our task key
+    digest: Mapped[int] = mapped_column(BigInteger)  # of who answered what: 52 bits, so that JavaScript keeps them
+    act: Mapped[str] = mapped_column(String(12))  # label | skip
     who: Mapped[str] = mapped_column(String(200))
     why: Mapped[str] = mapped_column(String(500))
     at: Mapped[datetime] = mapped_column(default=utcnow)

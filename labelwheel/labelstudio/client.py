@@ -241,9 +241,19 @@ class LabelStudio:
         self._act("delete_tasks_predictions", project_id, task_ids)
 
     def create_annotation(self, task_id: int, result: list[Json], **fields: Any) -> int:
-        """Submit an annotation (`was_cancelled`, `ground_truth`, `lead_time`, `parent_prediction` … as fields); its id."""
+        """Submit an annotation (`was_cancelled`, `ground_truth`, `lead_time`, `parent_prediction` … as fields); its id.
+
+        A `unique_id` (UUID) is taken once per server: the second is refused. Lists leave it out, but show an `import_id`.
+        """
         created = self.connection.call(lambda sdk: sdk.annotations.create(id=task_id, result=result, **fields))
         return int(created.id)
+
+    def star_annotation(self, annotation_id: int, starred: bool) -> None:
+        """Set or take the ground-truth star of an annotation. Moves `updated_at` of it and of its task.
+
+        A task has one star: another annotation of it loses its own, and keeps its `updated_at`.
+        """
+        self.connection.call(lambda sdk: sdk.annotations.update(id=annotation_id, ground_truth=starred))
 
     def fetch_status(self, path: str) -> int:
         """HTTP status with which the server answers `path` (such as an image's) to this user."""

@@ -169,7 +169,12 @@ class Twin:
         self.server.delete_predictions(task_ids)
 
     def create_annotation(self, task_id: int, result: list[Json], **fields: Any) -> int:
+        if self.server.is_taken(str(fields.get("unique_id"))):
+            raise LabelStudioError("Label Studio answered 409: Annotation with this unique id already exists")
         return self.server.annotate(task_id, result, self.user, **fields)
+
+    def star_annotation(self, annotation_id: int, starred: bool) -> None:
+        self.server.star(annotation_id, starred, self.user)
 
     def fetch_status(self, path: str) -> int:
         """Only projects are served here."""

@@ -92,9 +92,10 @@ class TwinServer:
         """A person submits, or skips with `was_cancelled`; drafts of other annotations stay."""
         number, moment = self._next("annotations"), self.now()
         defaults = {"was_cancelled": False, "ground_truth": False, "lead_time": None, "parent_prediction": None, "parent_annotation": None}
+        defaults |= {"import_id": None, "unique_id": str(uuid.uuid4())}
         row = defaults | fields | {"id": number, "task": task, "project": self.rows.tasks[task]["project"], "result": copy.deepcopy(result)}
         row |= {"completed_by": fields.get("completed_by") or user, "updated_by": user, "created_at": moment, "updated_at": moment}
-        self.rows.annotations[number] = {**row, "unique_id": str(uuid.uuid4())}
+        self.rows.annotations[number] = row
         self._touch(task, user)
         self._tell_annotation("ANNOTATION_CREATED", number)
         return number
@@ -104,6 +105,16 @@ class TwinServer:
         row |= copy.deepcopy(fields) | {"updated_at": self.now(), "updated_by": user}
         self._touch(row["task"], user)
         self._tell_annotation("ANNOTATION_UPDATED", annotation)
+
+    def is_taken(self, unique_id: str) -> bool:
+        """Whether an annotation of the server, in whichever project, has it."""
+        return any(row["unique_id"] == unique_id for row in self.rows.annotations.values())
+
+    def star(self, annotation: int, starred: bool, user: int = 1) -> None:
+        """Of a task one annotation has the star; the one that loses it so keeps its `updated_at`."""
+        for row in self._of(self.rows.annotations, self.rows.annotations[annotation]["task"]) if starred else ():
+            row["ground_truth"] = False
+        self.edit(annotation, user, ground_truth=starred)
 
     def delete_annotation(self, annotation: int, user: int = 1) -> None:
         row = self.rows.annotations.pop(annotation)

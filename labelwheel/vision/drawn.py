@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
-from labelwheel.vision.geometry import Box, enclosing, percent_to_corners
+from labelwheel.vision.geometry import Box, box_to_percent, enclosing, percent_to_corners
 from labelwheel.vision.label_config import ControlTag, trained_tags
 
 # Results that answer a question about the whole task: nobody drew them, so leaving them out loses no box.
@@ -42,6 +43,31 @@ def from_regions(
     boxes = [outcome for outcome in outcomes if isinstance(outcome, LabelledBox)]
     exclusions = [outcome for outcome in outcomes if isinstance(outcome, Exclusion)]
     return boxes, exclusions
+
+
+def to_drawn(boxes: Iterable[LabelledBox], tags: Sequence[ControlTag], width: int, height: int, ids: str) -> list[dict[str, Any]]:
+    """Boxes in pixels of our upright image as Label Studio keeps what a person drew: the inverse of `from_regions`.
+
+    Region ids are `ids` and the box's number. Raises InputError for a label that nobody can draw.
+    """
+    return [_region(box, tags, width, height, f"{ids}{number}") for number, box in enumerate(boxes)]
+
+
+def _region(box: LabelledBox, tags: Sequence[ControlTag], width: int, height: int, region_id: str) -> dict[str, Any]:
+    tag = next((tag for tag in trained_tags(tags) if box.label in tag.labels), None)
+    if tag is None:
+        raise InputError(f"The label config has no label {box.label!r}.", "Add it in Label Studio, then `labelwheel connect`.")
+    return {
+        "id": region_id,
+        "type": tag.result_type,
+        "from_name": tag.name,
+        "to_name": tag.to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "origin": "manual",
+        "value": {**box_to_percent(box.box, width, height), tag.result_type: [box.label]},
+    }
 
 
 def _labelled(region: Mapping[str, Any], tag: ControlTag | None, width: int, height: int) -> LabelledBox | Exclusion:

@@ -21,7 +21,7 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").
 WRITTEN = [path for path in DOCUMENTS if path.name not in GENERATED]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-COMMAND = re.compile(r"(?<![\w./@=-])(?:\.venv/bin/)?labelwheel ((?:(?:serve|model|dataset|labels|image) )?[a-z][a-z-]*)")
+COMMAND = re.compile(r"(?<![\w./@=-])(?:\.venv/bin/)?labelwheel ((?:(?:serve|model|dataset|labels|image|queue) )?[a-z][a-z-]*)")
 SETTING = re.compile(rf"\b{PREFIX}[A-Z_]+")
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -44,7 +44,7 @@ def anchors(path: Path) -> set[str]:
 def leaves(command: click.Command, path: str = "") -> Iterator[str]:
     children = getattr(command, "commands", {})
     yield from (leaf for key, child in children.items() for leaf in leaves(child, f"{path} {key}".strip()))
-    if not children:
+    if not children or command.invoke_without_command:
         yield path
 
 
@@ -83,7 +83,8 @@ def test_the_readme_lists_the_rest_api_as_it_is(tmp_path: Path) -> None:
 
     secrets = {key: SecretStr("for tests") for key in ("console_password", "api_token", "secret_key")}
     rules = create_app(Settings(_env_file=None, home=tmp_path, **secrets)).url_map.iter_rules()  # type: ignore[call-arg,arg-type]
-    served = {f"{verb} {rule.rule}" for rule in rules for verb in rule.methods - {"HEAD", "OPTIONS"}}
+    paths = [(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), rule.methods - {"HEAD", "OPTIONS"}) for rule in rules]
+    served = {f"{verb} {path}" for path, verbs in paths for verb in verbs}
     listed = set(re.findall(r"^\| `((?:GET|POST) /[^`]*)`", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert listed == {request for request in served if request.split()[1].startswith(("/api/", "/health"))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -392,3 +393,31 @@ def test_the_webhook_of_an_annotation_carries_both_whole(studio: Counterpart, ta
     assert (event["annotation"]["result"], event["annotation"]["lead_time"], event["annotation"]["was_cancelled"]) == ([box()], 2.5, False)
     assert event["annotation"]["unique_id"]
     assert (event["task"]["data"], event["task"]["total_annotations"]) == (task("k0")["data"], 1)
+
+
+def test_a_unique_id_is_taken_once_and_an_import_id_is_shown(studio: Counterpart, tasks: list[int]) -> None:
+    key = str(uuid.uuid4())
+    for task_id, result in ((tasks[0], []), (tasks[0], [box()]), (tasks[1], [])):
+        if result or task_id != tasks[0]:
+            with pytest.raises(LabelStudioError, match="409"):
+                studio.client.create_annotation(task_id, result, unique_id=key, import_id=7)
+        else:
+            studio.client.create_annotation(task_id, result, unique_id=key, import_id=2**52 - 1)
+    [made] = changed(studio)[tasks[0]]["annotations"]
+    assert (made["import_id"], made.get("unique_id")) == (2**52 - 1, None)
+    assert changed(studio)[tasks[1]]["annotations"] == []
+    studio.people.delete_annotation(made["id"])
+    studio.client.create_annotation(tasks[0], [], unique_id=key)
+
+
+def test_a_task_has_one_star_and_the_annotation_that_loses_it_keeps_its_time(studio: Counterpart, tasks: list[int]) -> None:
+    first, second = (studio.client.create_annotation(tasks[0], [box()]) for _ in range(2))
+    studio.client.star_annotation(first, True)
+    before = {made["id"]: made for made in changed(studio)[tasks[0]]["annotations"]}
+    studio.client.star_annotation(second, True)
+    after = {made["id"]: made for made in changed(studio)[tasks[0]]["annotations"]}
+    assert [(after[number]["ground_truth"], after[number]["updated_at"] > before[number]["updated_at"]) for number in (first, second)] == [
+        (False, False), (True, True),
+    ]  # fmt: skip
+    studio.client.star_annotation(second, False)
+    assert not any(made["ground_truth"] for made in changed(studio)[tasks[0]]["annotations"])

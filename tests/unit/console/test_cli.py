@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console.cli import QueueStatus, app
-from labelwheel.database.tables import QUEUE_STATUSES
+from console.cli import app
+from console.queue import QueueReason, QueueStatus
+from labelwheel.database.tables import QUEUE_STATUSES, REASONS
 from labelwheel.errors import DatabaseMissing
 from labelwheel.settings import get_settings
 
@@ -31,7 +32,7 @@ def test_before_the_first_start_a_command_says_so_and_leaves_nothing(folder: Pat
 def test_a_status_that_is_none_is_refused_with_those_that_are() -> None:
     result = CliRunner().invoke(app, ["queue", "--status", "wrong"])
     assert result.exit_code == 2
-    assert tuple(QueueStatus) == QUEUE_STATUSES
+    assert (tuple(QueueStatus), tuple(QueueReason)) == (QUEUE_STATUSES, REASONS)
 
 
 def test_ps_names_the_home_in_which_nothing_runs(folder: Path) -> None:

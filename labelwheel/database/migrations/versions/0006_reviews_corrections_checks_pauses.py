@@ -29,7 +29,9 @@ def upgrade() -> None:
     op.add_column("class_map", sa.Column("drawn_with", sa.JSON(), nullable=True))
     op.add_column("project", sa.Column("adopt_after", sa.Integer(), nullable=True))
     _hint()
+    op.create_index(op.f("ix_capture_project_id_captured_at"), "capture", ["project_id", "captured_at"])
     _review()
+    _answer()
     _correction()
     _label_check()
     _pause()
@@ -64,6 +66,23 @@ def _review() -> None:
     )
     op.create_index(op.f("ix_review_project_id_key"), "review", ["project_id", "key"])
     op.create_index(op.f("ix_review_project_id_unique_id"), "review", ["project_id", "unique_id"])
+
+
+def _answer() -> None:
+    op.create_table(
+        "answer",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=100), nullable=False),
+        sa.Column("digest", sa.BigInteger(), nullable=False),
+        sa.Column("act", sa.String(length=12), nullable=False),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("why", sa.String(length=500), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_answer_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_answer")),
+        sa.UniqueConstraint("project_id", "key", "digest", name=op.f("uq_answer_project_id_key_digest")),
+    )
 
 
 def _correction() -> None:
@@ -122,8 +141,9 @@ def _pause() -> None:
 
 
 def downgrade() -> None:
-    for table in ("pause", "label_check", "correction", "review"):
+    for table in ("pause", "label_check", "correction", "answer", "review"):
         op.drop_table(table)
+    op.drop_index(op.f("ix_capture_project_id_captured_at"), table_name="capture")
     op.drop_index("uq_hint_waiting", table_name="hint")
     added = [("queue_item", "fault"), ("hint", "times"), ("hint", "digest"), ("project", "adopt_after")]
     for table, column in (*added, ("label", "approved_by"), ("ls_task", "adopted"), ("class_map", "drawn_with"), *MOMENTS):

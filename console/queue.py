@@ -1,0 +1,231 @@
+"""`labelwheel queue`: what waits for people, answers to it, and the labels that came of it."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from console.screen import AsJson, logs_to_stderr, screen, show, with_project
+from labelwheel.errors import InputError
+from labelwheel.settings import get_settings
+
+if TYPE_CHECKING:
+    from labelwheel.vision.detection import LabelledBox
+    from sync.answer import Said, Window
+
+app = typer.Typer()
+
+COLUMNS = ("id", "status", "reason", "priority", "source", "external_id", "updated_at")
+EMPTY = "No item fits. Send images with `labelwheel ingest`."
+
+
+class QueueStatus(StrEnum):
+    pending = "pending"
+    pushed = "pushed"
+    labeled = "labeled"
+    approved = "approved"
+    rejected = "rejected"
+    skipped = "skipped"
+    expired = "expired"
+
+
+class QueueReason(StrEnum):
+    low_confidence = "low_confidence"
+    audit = "audit"
+    drift = "drift"
+    novelty = "novelty"
+    disagreement = "disagreement"
+    label_error = "label_error"
+    adopted = "adopted"
+
+
+Item = Annotated[int, typer.Argument(metavar="ID", help="Number of the item, as `labelwheel queue` shows it.")]
+Who = Annotated[str, typer.Option("--by", help="Who says it: a name or e-mail address, kept with the answer.")]
+Why = Annotated[str, typer.Option("--why", help="Why; kept with the answer.")]
+Seen = Annotated[QueueStatus | None, typer.Option("--status", help="Where the item stood when they looked; elsewhere now is refused.")]
+
+
+@app.callback(invoke_without_command=True)
+def listing(
+    context: typer.Context,
+    status: Annotated[QueueStatus | None, typer.Option(help="Only items of this status.")] = None,
+    reason: Annotated[QueueReason | None, typer.Option(help="Only items that were chosen for this reason.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only items of this camera or line.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show the labelling queue, most urgent first; show one item, answer it, export labels.
+
+    Example: labelwheel queue --status pushed --source line-1
+    """
+    logs_to_stderr()
+    if context.invoked_subcommand is None:
+        from sync.queue import listing
+
+        rows = with_project(lambda session, project, _: listing(session, project.id, limit, status, reason, source))
+        if not as_json and (told := with_project(_paused)):
+            screen.print(f"[yellow]•[/] {told}", highlight=False)
+        show(rows if as_json else [{key: row[key] for key in COLUMNS} for row in rows], as_json, empty=EMPTY)
+
+
+def _paused(session: Any, project: Any, _settings: Any) -> str:
+    from labelwheel.pause import paused, told
+
+    row = paused(session, project.id)
+    return told(row) if row else ""
+
+
+@app.command("show")
+def show_item(item: Item, as_json: AsJson = False) -> None:
+    """Show an item: where it has been and who moved it there, when and why, its labels, and what was said of them.
+
+    Example: labelwheel queue show 12
+    """
+    from sync.queue import show as read
+
+    _tell(with_project(lambda session, project, _: read(session, project.id, item)), as_json)
+
+
+@app.command("label")
+def label_item(
+    item: Item,
+    by: Who,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box", metavar="LABEL:X1,Y1,X2,Y2", help="One box, in pixels of the upright image. Repeat it; none: nothing is there."
+        ),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="How long it took.")] = None,
+    why: Why = "",
+    status: Seen = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a label: it becomes an annotation in Label Studio. Saying the same twice is saying it once.
+
+    Example: labelwheel queue label 12 --by anna@plant.example --box scratch:10,20,60,80 --box dent:100,40,130,75
+    """
+    from sync.answer import label
+
+    _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status), seconds), as_json)
+
+
+@app.command()
+def approve(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJson = False) -> None:
+    """Approve the newest label of an item: it gets the ground-truth star in Label Studio.
+
+    Example: labelwheel queue approve 12 --by eve@plant.example
+    """
+    from sync.answer import approve
+
+    _tell(approve(_window(), item, _said(by, why, status)), as_json)
+
+
+@app.command()
+def reject(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJson = False) -> None:
+    """Reject the newest label of an item.
+
+    Example: labelwheel queue reject 12 --by eve@plant.example --why "the left scratch is missing"
+    """
+    from sync.answer import reject
+
+    _tell(reject(_window(), item, _said(by, why, status)), as_json)
+
+
+@app.command()
+def skip(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJson = False) -> None:
+    """Say that nobody can label an item: a cancelled annotation in Label Studio.
+
+    Example: labelwheel queue skip 12 --by anna@plant.example --why "out of focus"
+    """
+    from sync.answer import skip
+
+    _tell(skip(_window(), item, _said(by, why, status)), as_json)
+
+
+@app.command()
+def flag(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJson = False) -> None:
+    """Ask for a look at an item before all others.
+
+    Example: labelwheel queue flag 12 --by eve@plant.example --why "a customer asks"
+    """
+    from sync.answer import flag
+
+    _tell(flag(_window(), item, _said(by, why, status)), as_json)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder that is new or empty, or holds an earlier export, which is replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write all approved labels, with their images, as a folder that ultralytics reads.
+
+    Example: labelwheel queue export ./labels && yolo detect train data=./labels/data.yaml
+    """
+    from rich.progress import Progress
+
+    from console.export import export_folder
+    from labelwheel.database import get_database
+
+    with Progress(console=screen, disable=as_json, transient=True) as progress:
+        task = progress.add_task("Exporting", total=None)
+        counts = export_folder(get_database(), get_settings(), folder, lambda total: progress.update(task, advance=1, total=total))
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), **counts}, indent=2))
+        return
+    images = sum(counts["images"].values())
+    left_out = f", {counts['excluded']} left out (manifest.json says why)" if counts["excluded"] else ""
+    screen.print(f"[green]✓[/] {images} images, {sum(counts['boxes'].values())} boxes{left_out}: {escape(str(folder))}", highlight=False)
+
+
+def read_box(text: str) -> LabelledBox:
+    """A box from LABEL:X1,Y1,X2,Y2. Raises InputError."""
+    from labelwheel.vision.detection import LabelledBox
+    from labelwheel.vision.geometry import Box
+
+    label, _, edges = text.rpartition(":")
+    try:
+        left, top, right, bottom = (float(edge) for edge in edges.split(","))
+    except ValueError as error:
+        raise InputError(f"{text!r} is no box.", "Write it as LABEL:LEFT,TOP,RIGHT,BOTTOM in pixels: scratch:10,20,60,80.") from error
+    return LabelledBox(label, Box(left, top, right, bottom))
+
+
+def _said(by: str, why: str, status: QueueStatus | None) -> Said:
+    from sync.answer import Said
+
+    return Said(by, why, status.value if status else None)
+
+
+def _window() -> Window:
+    from labelwheel.database import get_database
+    from sync.answer import open_window
+    from sync.jobs import open_client
+
+    return open_window(get_database(), get_settings(), open_client(get_settings()))
+
+
+def _tell(item: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(item, indent=2))
+        return
+    task = f", task {item['task']} in Label Studio" if item["task"] else ""
+    screen.print(f"Item [bold]{item['id']}[/] is [bold]{item['status']}[/] ({escape(item['reason'])}{task})", highlight=False)
+    screen.print(f"{escape(item['external_id'])} of {escape(item['source'])}, {item['width']} × {item['height']} pixels", highlight=False)
+    show([{key: event[key] for key in ("at", "status", "who", "why")} for event in item["history"]], False, title="History")
+    for label in item["labels"]:
+        approved = f", approved by {label['approved_by'] or label['annotator']}" if label["approved_at"] else ", not approved"
+        screen.print(f"Label of {escape(label['annotator'])}, {label['annotated_at']}{escape(approved)}", highlight=False)
+        show([_box(box) for box in label["boxes"]], False, empty="  Nothing is there.")
+    if item["reviews"]:
+        show([{key: review[key] for key in ("at", "verdict", "who", "why")} for review in item["reviews"]], False, title="Verdicts")
+
+
+def _box(box: dict[str, Any]) -> dict[str, Any]:
+    return {"label": box["label"], "box": ", ".join(f"{edge:.1f}" for edge in box["box"])}

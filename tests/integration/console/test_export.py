@@ -1,0 +1,127 @@
+"""An export: the zip and the folder hold the same, equal labels give equal bytes, and nobody else's files are touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.export import export_folder, files, gathered, zipped
+from labelwheel.database import Database
+from labelwheel.database.tables import Image, Project
+from labelwheel.errors import ConflictError, InputError
+from labelwheel.settings import Settings
+from labelwheel.storage import ImageStore
+from labelwheel.vision.image import digest
+from retrain.yolo import File
+from tests.integration.retrain.conftest import database, label, project, settings
+
+__all__ = ["database", "label", "project", "settings"]  # fixtures
+
+
+@given(st.dictionaries(st.text("abc/", min_size=1, max_size=9), st.binary(max_size=999), max_size=9))
+def test_a_zip_gives_back_what_it_was_made_of(contents: dict[str, bytes]) -> None:
+    archive = ZipFile(BytesIO(b"".join(zipped(File(name, content) for name, content in contents.items()))))
+    assert archive.testzip() is None
+    assert {name: archive.read(name) for name in archive.namelist()} == contents
+
+
+def folder_of(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def zip_of(pieces: Iterator[bytes]) -> dict[str, bytes]:
+    archive = ZipFile(BytesIO(b"".join(pieces)))
+    return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_zip_and_folder_are_the_same_and_ultralytics_reads_them(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path
+) -> None:
+    with pytest.raises(ConflictError, match="no approved label"):
+        gathered(database, settings)
+    label(0, 5, "train")
+    label(5, 2, "holdout")
+    beats: list[int] = []
+    counts = export_folder(database, settings, tmp_path / "out", beats.append)
+    assert (counts["images"], beats) == ({"train": 5, "holdout": 2}, [7] * 7)
+    plan, store = gathered(database, settings), ImageStore(settings.images_dir)
+    written = folder_of(tmp_path / "out")
+    assert zip_of(zipped(files(plan, store))) == written
+    assert b"".join(zipped(files(plan, store))) == b"".join(zipped(files(plan, store)))
+    assert all(digest(content) == Path(name).stem for name, content in written.items() if name.startswith("images/"))
+    assert {name.split("/")[0] for name in zip_of(zipped(files(plan, store, images=False)))} == {"labels", "data.yaml", "manifest.json"}
+    assert corrupt(tmp_path / "out") == {"train": (5, 5, 0), "val": (2, 2, 0)}
+    label(7, 1, "train")
+    assert export_folder(database, settings, tmp_path / "out")["images"] == {"train": 6, "holdout": 2}, "its caches are in nobody's way"
+    assert len(folder_of(tmp_path / "out")) == 8 * 2 + 2
+
+
+def corrupt(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """By ultralytics' own reading: images found, with boxes, and corrupt."""
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    data = check_det_dataset(str(folder / "data.yaml"), autodownload=False)
+    found = {}
+    for part in ("train", "val"):
+        read = YOLODataset(img_path=data[part], data=data, task="detect", imgsz=64, augment=False)
+        cache = read.get_labels()
+        found[part] = (len(cache), sum(len(entry["cls"]) > 0 for entry in cache), len(read.im_files) - len(cache))
+    assert list(folder.rglob("*.cache"))
+    return found
+
+
+def test_a_lost_image_is_left_out_and_named(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path
+) -> None:
+    label(0, 3, "train")
+    with database.read() as session:
+        lost = session.query(Image).order_by(Image.id).first()
+    assert lost is not None
+    (settings.images_dir / lost.uri).unlink()
+    counts = export_folder(database, settings, tmp_path / "out")
+    assert (counts["images"], counts["excluded"]) == ({"train": 2}, 1)
+    [entry] = [item for item in json.loads((tmp_path / "out/manifest.json").read_text())["items"] if item["status"] == "excluded"]
+    assert entry["image"] == lost.sha256 and "cannot be read" in entry["reason"]
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", "labels/train/mine.txt", "images/holdout/x.png", "link"])
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    stranger: str, database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path
+) -> None:
+    label(0, 1, "train")
+    target = tmp_path / "out"
+    export_folder(database, settings, target)
+    (target / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (target / stranger).symlink_to(tmp_path) if stranger == "link" else (target / stranger).write_text("mine")
+    before = folder_of(target)
+    with pytest.raises(InputError, match="not written by an export"):
+        export_folder(database, settings, target)
+    assert folder_of(target) == before
+    with pytest.raises(InputError, match="is a file"):
+        export_folder(database, settings, target / "data.yaml")
+
+
+def test_an_export_that_was_killed_leaves_what_was_there(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path
+) -> None:
+    label(0, 2, "train")
+    target = tmp_path / "out"
+    export_folder(database, settings, target)
+    before = folder_of(target)
+    label(2, 2, "train")
+
+    def kill(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_folder(database, settings, target, kill)
+    assert folder_of(target) == before
+    assert export_folder(database, settings, target)["images"] == {"train": 4}
