@@ -6,15 +6,15 @@ captures at most, and says where to go on; it may hold fewer than were asked for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, select, tuple_
-from sqlalchemy.orm import Session, contains_eager, defer
+from sqlalchemy.orm import Session, defer, joinedload
 
-from labelwheel.database.tables import Capture, Deployment, Image, ModelVersion, Prediction, Project, QueueItem
+from labelwheel.database.tables import Capture, Deployment, ModelVersion, Prediction, Project, QueueItem
 from labelwheel.errors import InputError
 from labelwheel.serving import DEFAULT_TAG, detections_of
 from labelwheel.settings import Settings
@@ -43,6 +43,19 @@ class Wanted:
     after: str | None = None
 
 
+class Place(NamedTuple):
+    """Where a capture stands in the order of pages."""
+
+    captured_at: datetime
+    id: int
+    image_id: int
+
+    @property
+    def cursor(self) -> str:
+        """Where the page after it begins."""
+        return f"{self.captured_at.isoformat()}_{self.id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """A capture, the prediction of its image, and its queue item, as far as there are."""
@@ -59,27 +72,35 @@ class Sight:
 
 def inspections(session: Session, project: Project, settings: Settings, wanted: Wanted) -> Json:
     """A page: `items`, and `next` (null at the end). Raises InputError for an `after` that no page gave."""
-    found: list[Sight] = []
+    served = _served(session, project.id)
+    found, after = _choose(session, project.id, settings, wanted, served)
+    return {"items": [_row(sight, settings) for sight in _sights(session, project.id, found, served)], "next": after}
+
+
+def _choose(session: Session, project_id: int, settings: Settings, wanted: Wanted, served: Sequence[int]) -> tuple[list[Place], str | None]:
+    """The captures of a page, and where the next one begins."""
+    found: list[Place] = []
     after, looked = wanted.after, 0
     size = PORTION if wanted.uncertain else wanted.limit
     while len(found) < wanted.limit and looked < MOST:
-        captures = list(session.scalars(_query(project.id, wanted, after).limit(size)))
-        sights = [sight for sight in _sights(session, project.id, captures) if not wanted.uncertain or in_band(sight.detections, settings)]
-        found += sights
-        looked += len(captures)
-        if len(captures) < size:
-            after = None
+        places = [Place(*row) for row in session.execute(_query(project_id, wanted, after).limit(size)).tuples()]
+        found += _unsure(session, settings, places, served) if wanted.uncertain else places
+        looked += len(places)
+        after = places[-1].cursor if len(places) == size else None
+        if after is None:
             break
-        after = cursor_of(captures[-1])
-    if len(found) > wanted.limit or (len(found) == wanted.limit and after):
-        found = found[: wanted.limit]
-        after = cursor_of(found[-1].capture)
-    return {"items": [_row(sight, settings) for sight in found], "next": after}
+    rest = len(found) > wanted.limit or (len(found) == wanted.limit and after is not None)
+    found = found[: wanted.limit]
+    return found, found[-1].cursor if rest else after
 
 
-def in_band(detections: Iterable[Detection], settings: Settings) -> bool:
-    """Whether the model is unsure of something: a detection lies inside the uncertainty band."""
-    return any(settings.confidence_low <= detection.confidence <= settings.confidence_high for detection in detections)
+def _unsure(session: Session, settings: Settings, places: Sequence[Place], served: Sequence[int]) -> list[Place]:
+    """Those of whose images the model is unsure: a detection lies inside the band."""
+    columns = select(Prediction.image_id, Prediction.detections).where(Prediction.model_version_id.in_(served))
+    rows = session.execute(columns.where(Prediction.image_id.in_({place.image_id for place in places})).order_by(Prediction.id)).tuples()
+    newest: dict[int, list[Any]] = dict(rows.all())
+    low, high = settings.confidence_low, settings.confidence_high
+    return [place for place in places if any(low <= box["confidence"] <= high for box in newest.get(place.image_id, ()))]
 
 
 def doubt(prediction: Prediction, settings: Settings) -> dict[str, float]:
@@ -90,13 +111,8 @@ def doubt(prediction: Prediction, settings: Settings) -> dict[str, float]:
     return {"in_band": sum(map(scale.holds, found)), "score": round(uncertainty(found, measure, scale), 4)}
 
 
-def cursor_of(capture: Capture) -> str:
-    """Where the page after this capture begins."""
-    return f"{capture.captured_at.isoformat()}_{capture.id}"
-
-
 def read_cursor(cursor: str) -> tuple[datetime, int]:
-    """Inverse of `cursor_of`. Raises InputError for what no page gave."""
+    """Where a page begins: the inverse of a place's `cursor`. Raises InputError for what no page gave."""
     moment, _, number = cursor.partition("_")
     try:
         found = datetime.fromisoformat(moment), int(number)
@@ -107,8 +123,8 @@ def read_cursor(cursor: str) -> tuple[datetime, int]:
         raise InputError(f"{cursor[:40]!r} is no cursor.", "Give `next` of the page before.") from error
 
 
-def _query(project_id: int, wanted: Wanted, after: str | None) -> Select[Capture]:
-    query = select(Capture).where(Capture.project_id == project_id).join(Image, Image.id == Capture.image_id)
+def _query(project_id: int, wanted: Wanted, after: str | None) -> Select[datetime, int, int]:
+    query = select(Capture.captured_at, Capture.id, Capture.image_id).where(Capture.project_id == project_id)
     if wanted.source is not None:
         query = query.where(Capture.source == wanted.source)
     if wanted.since is not None:
@@ -117,20 +133,25 @@ def _query(project_id: int, wanted: Wanted, after: str | None) -> Select[Capture
         query = query.where(Capture.captured_at < wanted.until)
     if after is not None:
         query = query.where(tuple_(Capture.captured_at, Capture.id) < read_cursor(after))
-    return query.options(contains_eager(Capture.image), defer(Capture.descriptor)).order_by(Capture.captured_at.desc(), Capture.id.desc())
+    return query.order_by(Capture.captured_at.desc(), Capture.id.desc())
 
 
-def _sights(session: Session, project_id: int, captures: Sequence[Capture]) -> list[Sight]:
-    images = list({capture.image_id for capture in captures})
-    served = select(Deployment.model_version_id).where(
-        Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG, Deployment.role == CHAMPION.alias
-    )
+def _served(session: Session, project_id: int) -> list[int]:
+    """Every model version that was ever the champion."""
+    mine = select(Deployment.model_version_id).where(Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG)
+    return list(session.scalars(mine.where(Deployment.role == CHAMPION.alias).distinct()))
+
+
+def _sights(session: Session, project_id: int, places: Sequence[Place], served: Sequence[int]) -> list[Sight]:
+    images, ids = {place.image_id for place in places}, [place.id for place in places]
     looks = select(Prediction).where(Prediction.image_id.in_(images), Prediction.model_version_id.in_(served)).order_by(Prediction.id)
     predictions = {row.image_id: row for row in session.scalars(looks.options(defer(Prediction.embedding)))}
     queued = select(QueueItem).where(QueueItem.project_id == project_id, QueueItem.image_id.in_(images)).order_by(QueueItem.round)
     items = {row.image_id: row for row in session.scalars(queued)}
-    models = {row.id: row.title for row in session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id))}
-    return [_sight(capture, predictions.get(capture.image_id), models, items.get(capture.image_id)) for capture in captures]
+    models = {row.id: row.title for row in session.scalars(select(ModelVersion).where(ModelVersion.id.in_(served)))}
+    rows = session.scalars(select(Capture).where(Capture.id.in_(ids)).options(joinedload(Capture.image), defer(Capture.descriptor)))
+    captures = {row.id: row for row in rows}
+    return [_sight(captures[place.id], predictions.get(place.image_id), models, items.get(place.image_id)) for place in places]
 
 
 def _sight(capture: Capture, prediction: Prediction | None, models: dict[int, str], item: QueueItem | None) -> Sight:

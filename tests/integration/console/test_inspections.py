@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from console import inspections as module
-from console.inspections import Wanted, cursor_of, inspections, read_cursor
+from console.inspections import Place, Wanted, inspections, read_cursor
 from labelwheel.database import Database
 from labelwheel.database.tables import Capture, Deployment, ModelVersion, Prediction, Project, QueueItem
 from labelwheel.errors import InputError
@@ -125,5 +125,5 @@ def test_what_no_page_gave_is_refused(cursor: str) -> None:
 
 
 def test_a_cursor_leads_back() -> None:
-    assert read_cursor(cursor_of(Capture(id=7, captured_at=NOON))) == (NOON, 7)
+    assert read_cursor(Place(NOON, 7, 1).cursor) == (NOON, 7)
     assert queue.read_cursor(queue.cursor_of({"priority": 0.1 + 0.2, "id": 7})) == (0.1 + 0.2, 7)
