@@ -67,7 +67,10 @@ def push_item(desk: Desk, item_id: int) -> None:
 
 
 def _pending(desk: Desk, only: int | None = None) -> list[QueueItem]:
-    """The next chunk, or one item of it. Items that were never sent are marked as sent; that they had not been is still to be seen on what is returned."""
+    """The next chunk, or one item of it.
+
+    Items that were never sent are marked as sent; that they had not been is still to be seen on what is returned.
+    """
     with desk.database.write() as session:
         items = list(session.scalars(_query(desk, only).limit(desk.settings.push_chunk)))
         first = [item.id for item in items if item.sent_at is None]

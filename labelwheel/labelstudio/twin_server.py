@@ -91,8 +91,8 @@ class TwinServer:
     def annotate(self, task: int, result: list[Json], user: int = 1, **fields: Any) -> int:
         """A person submits, or skips with `was_cancelled`; drafts of other annotations stay."""
         number, moment = self._next("annotations"), self.now()
-        defaults = {"was_cancelled": False, "ground_truth": False, "lead_time": None, "parent_prediction": None, "parent_annotation": None}
-        defaults |= {"import_id": None, "unique_id": str(uuid.uuid4())}
+        defaults: Json = {"was_cancelled": False, "ground_truth": False, "lead_time": None, "parent_prediction": None}
+        defaults |= {"parent_annotation": None, "import_id": None, "unique_id": str(uuid.uuid4())}
         row = defaults | fields | {"id": number, "task": task, "project": self.rows.tasks[task]["project"], "result": copy.deepcopy(result)}
         row |= {"completed_by": fields.get("completed_by") or user, "updated_by": user, "created_at": moment, "updated_at": moment}
         self.rows.annotations[number] = row

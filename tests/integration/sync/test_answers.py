@@ -1,0 +1,190 @@
+"""Answers through our doors against the in-memory Label Studio, on both databases: once in effect wherever it breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from labelwheel.database import Database
+from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, Project, QueueItem, Review, utcnow
+from labelwheel.errors import ConflictError, LabelStudioUnreachable
+from labelwheel.labelstudio.twin import Twin
+from labelwheel.labelstudio.twin_server import TwinServer
+from labelwheel.lease import hold
+from labelwheel.vision.detection import LabelledBox
+from labelwheel.vision.geometry import Box
+from sync import answer, reset
+from sync.answer import Answered, Said, Window
+from sync.pull import pull
+from sync.select import select_captures
+from tests.fixtures.label_studio import LABEL_CONFIG
+from tests.fixtures.line import Line
+from tests.fixtures.studio import USERS
+
+ANNA = Said("anna@plant.example", "as seen")
+BOXES = [LabelledBox("open", Box(9.6, 12.8, 38.4, 38.4))]
+
+
+class Cut(Twin):
+    """The line is cut at the `at`-th request from now on, after Label Studio has done what was asked."""
+
+    at = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in ("tasks", "people", "find_tasks", "import_tasks", "create_annotation", "star_annotation", "update_task"):
+            return found
+
+        def asked(*words: Any, **more: Any) -> Any:
+            said = found(*words, **more)
+            self.at -= 1
+            if self.at == 0:
+                raise LabelStudioUnreachable("The line was cut.")
+            return said
+
+        return asked
+
+
+class Blind(Twin):
+    """What was committed shows one look late."""
+
+    def __init__(self, server: TwinServer) -> None:
+        super().__init__(server)
+        self.late = True
+
+    def tasks(self, project_id: int, ids: Any) -> dict[int, dict[str, Any]]:
+        found = super().tasks(project_id, ids)
+        if self.late:
+            self.late = False
+            return {number: task | {"annotations": []} for number, task in found.items()}
+        return found
+
+
+@dataclass
+class Place:
+    """A line whose seven captures are pending, and a Label Studio that has none of them."""
+
+    line: Line
+    twin: Twin
+
+    @property
+    def database(self) -> Database:
+        return self.line.database
+
+    def window(self, client: Twin | None = None) -> Window:
+        return answer.open_window(self.database, self.line.settings, client or self.twin)
+
+    def items(self) -> list[int]:
+        with self.database.read() as session:
+            return list(session.scalars(select(QueueItem.id).order_by(QueueItem.id)))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every annotation in Label Studio."""
+        return [row for _, row in sorted(self.twin.server.rows.annotations.items())]
+
+    def count(self, table: type) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def shown(self) -> list[dict[str, Any]]:
+        with self.database.read() as session:
+            return [answer.show(session, self.line.project.id, number) for number in self.items()]
+
+    def pull(self) -> None:
+        pull(self.database, self.line.settings, self.twin)
+
+
+def opened(line: Line) -> Place:
+    twin = Twin(TwinServer(USERS))
+    there = twin.create_project(line.settings.label_studio_project, LABEL_CONFIG)
+    with line.database.write() as session:
+        row = session.get_one(Project, line.project.id)
+        row.ls_project_id, row.ls_created_at = there.id, there.created_at
+    for seed in range(7):
+        assert line.inspect(seed).status_code == 201
+    assert select_captures(line.database, line.settings, utcnow()) == 7
+    return Place(line, twin)
+
+
+@pytest.fixture
+def place(line: Line) -> Place:
+    return opened(line)
+
+
+@pytest.fixture
+def either_place(either_line: Line) -> Place:
+    return opened(either_line)
+
+
+def test_wherever_the_line_is_cut_a_retry_makes_one_annotation_and_one_label(either_place: Place) -> None:
+    place, cut, refused = either_place, Cut(either_place.twin.server), 0
+    numbers = place.items()
+    made = len(numbers) - 1
+    for at, item in enumerate(numbers[:-1], start=1):  # from the import of the task to the look at what became of it
+        cut.at = at
+        try:
+            said = answer.label(place.window(cut), item, BOXES, ANNA, 3.0)
+        except LabelStudioUnreachable:
+            refused += 1
+            assert len(place.rows()) in (at - 1, at)
+            said = answer.label(place.window(), item, BOXES, ANNA, 3.0)
+        assert (said["status"], said["history"][-1]["who"], len(place.rows())) == ("approved", ANNA.who, at)
+    assert 4 <= refused < made, "some cuts do not matter"
+    assert [place.count(table) for table in (AnnotationRevision, Label, Answer, LsTask)] == [made] * 4
+
+    cut.at = 3
+    with pytest.raises(LabelStudioUnreachable):
+        answer.approve(place.window(cut), numbers[0], ANNA)  # the star is set, the answer is lost
+    assert answer.approve(place.window(), numbers[0], ANNA)["status"] == "approved"
+    assert place.rows()[0]["ground_truth"] is True
+    with place.database.read() as session:
+        said_of = session.execute(select(Review.verdict, Review.who)).tuples().all()
+    assert sorted(said_of) == [("approved", ANNA.who), *[("submitted", ANNA.who)] * made]
+    before = place.shown()
+    place.pull()
+    assert place.shown() == before, "the pull finds nothing to add"
+
+
+def test_what_was_committed_and_not_seen_yet_is_not_written_again(place: Place) -> None:
+    item = place.items()[0]
+    first = answer.label(place.window(), item, BOXES, ANNA)
+    again = answer.label(place.window(Blind(place.twin.server)), item, BOXES, Said(ANNA.who, "", "pushed"))
+    assert len(place.rows()) == 1, "Label Studio takes the key once"
+    assert again["labels"] == first["labels"]
+
+
+def test_a_label_of_a_user_of_label_studio_is_theirs_there_too(place: Place) -> None:
+    said = answer.label(place.window(), place.items()[0], [], Said("Second@labelwheel.local"))
+    assert (place.rows()[0]["completed_by"], said["labels"][0]["annotator"]) == (2, "Second@labelwheel.local")
+
+
+def test_an_edit_in_label_studio_is_of_whoever_made_it(place: Place) -> None:
+    item = place.items()[0]
+    answer.label(place.window(), item, BOXES, ANNA)
+    place.twin.server.edit(place.rows()[0]["id"], 2, result=[])
+    place.pull()
+    with place.database.read() as session:
+        [label] = answer.show(session, place.line.project.id, item)["labels"]
+    assert (label["annotator"], label["boxes"]) == (USERS[1], [])
+    with pytest.raises(Answered) as refusal:
+        answer.label(place.window(), item, BOXES, Said("bob@plant.example"))
+    assert refusal.value.item["labels"] == [label]
+
+
+def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.2)
+    item = place.items()[0]
+    for name in (f"answer:{item}", f"push:{place.line.project.id}", f"pull:{place.line.project.id}"):
+        with hold(place.database, name), pytest.raises(ConflictError):
+            answer.label(place.window(), item, BOXES, ANNA)
+    assert place.rows() == []
+    answer.label(place.window(), item, BOXES, ANNA)
+    place.twin.server.delete_tasks(place.window().project.ls_project_id, [place.rows()[0]["task"]])
+    with pytest.raises(Answered, match="deleted"):
+        answer.approve(place.window(), item, ANNA)
+    reset.stop(place.database, place.line.project.id, "it went back", utcnow())
+    with pytest.raises(ConflictError, match="it went back"):
+        place.window()
