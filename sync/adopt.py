@@ -29,7 +29,8 @@ from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Capture, Decision, Deployment, Image, LsTask, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.draw import draw
 from labelwheel.errors import LabelStudioUnreachable, LabelwheelError, NotFoundError
-from labelwheel.labelstudio.client import KEY, LabelStudio
+from labelwheel.labelstudio.client import KEY
+from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
 from labelwheel.project import current_project
 from labelwheel.resolver.resolve import Resolver
@@ -85,7 +86,7 @@ def ask_for_adoption(session: Session, project_id: int, after: int = 0) -> None:
 
 
 def adopt(
-    database: Database, settings: Settings, client: LabelStudio, seconds: float = 60, told: Callable[[Adoption], None] = lambda _: None
+    database: Database, settings: Settings, client: Studio, seconds: float = 60, told: Callable[[Adoption], None] = lambda _: None
 ) -> Adoption:
     """Adopt portion after portion for about so many seconds; `told` hears how far it is. `ended` is True when nothing is left, or asked for.
 
@@ -114,7 +115,7 @@ class Adopter:
 
     database: Database
     settings: Settings
-    client: LabelStudio
+    client: Studio
     project: Project
     reading: Reading
 

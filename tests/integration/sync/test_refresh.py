@@ -1,0 +1,94 @@
+"""Refresh, against the in-memory Label Studio: what it leaves, what it removes, whom it moves, and how it stops half-way."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from labelwheel.database.tables import Deployment, Image, Project, QueueItem, utcnow
+from labelwheel.settings import Settings
+from sync.push import push
+from sync.refresh import refresh
+from sync.select import select_captures
+from tests.fixtures.line import Line
+from tests.fixtures.studio import Counterpart, twin_counterpart
+
+
+@pytest.fixture
+def studio(either_line: Line) -> Counterpart:
+    counterpart = twin_counterpart()
+    with either_line.database.write() as session:
+        session.execute(update(Project).values(ls_project_id=counterpart.project.id))
+    return counterpart
+
+
+def pushed(line: Line, studio: Counterpart, count: int) -> None:
+    line.deploy(0.5)
+    for seed in range(count):
+        line.inspect(seed)
+    assert select_captures(line.database, line.settings, utcnow()) == count
+    assert push(line.database, line.settings, studio.client) == count
+
+
+def versions(studio: Counterpart) -> list[list[str]]:
+    return [sorted(entry["model_version"] for entry in task["predictions"]) for task in studio.client.open_tasks(studio.project.id)]
+
+
+def moments(studio: Counterpart) -> set[str]:
+    return {task["updated_at"] for task in studio.client.open_tasks(studio.project.id)}
+
+
+def again(line: Line, studio: Counterpart, deployment: Deployment, settings: Settings | None = None, seconds: float = 60) -> int:
+    return refresh(line.database, settings or line.settings, studio.client, deployment.id, seconds)
+
+
+@pytest.mark.parametrize(("rule", "left"), [("keep", ["labelwheel@1", "labelwheel@2"]), ("remove", ["labelwheel@2"])])
+def test_earlier_predictions_go_or_stay_and_no_task_counts_as_changed(
+    either_line: Line, studio: Counterpart, rule: str, left: list[str]
+) -> None:
+    pushed(either_line, studio, 3)
+    before, second = moments(studio), either_line.deploy(0.6)
+    settings = either_line.settings.model_copy(update={"old_predictions": rule})
+    assert again(either_line, studio, second, settings) == 3
+    assert versions(studio) == [left] * 3
+    assert moments(studio) == before
+    assert studio.client.project(studio.project.id).model_version == "labelwheel@2"
+
+
+def test_tasks_move_to_where_the_new_models_doubt_puts_them(either_line: Line, studio: Counterpart) -> None:
+    pushed(either_line, studio, 3)
+    with either_line.database.write() as session:
+        audited = session.scalars(select(QueueItem).order_by(QueueItem.id)).first()
+        assert audited
+        audited.reason, audited.priority = "audit", 1.0
+    again(either_line, studio, either_line.deploy(0.99))
+    with either_line.database.read() as session:
+        found = dict(session.execute(select(QueueItem.reason, QueueItem.priority)).tuples().all())
+    there = sorted(task["data"]["priority"] for task in studio.client.open_tasks(studio.project.id))
+    assert found["audit"] == 1.0
+    assert found["low_confidence"] <= 0.1
+    assert there[:2] == [found["low_confidence"]] * 2
+
+
+def test_an_image_that_is_lost_keeps_no_other_from_its_boxes(either_line: Line, studio: Counterpart) -> None:
+    pushed(either_line, studio, 3)
+    with either_line.database.read() as session:
+        lost = session.scalars(select(Image.uri)).first()
+    either_line.store.path(str(lost)).unlink()
+    second = either_line.deploy(0.6)
+    again(either_line, studio, second)
+    assert sorted(versions(studio)) == [["labelwheel@1"], ["labelwheel@1", "labelwheel@2"], ["labelwheel@1", "labelwheel@2"]]
+    with either_line.database.read() as session:
+        assert session.get_one(Deployment, second.id).refreshed_at is not None
+
+
+def test_one_whose_time_is_over_goes_on_where_it_was(either_line: Line, studio: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed(either_line, studio, 3)
+    second = either_line.deploy(0.6)
+    monkeypatch.setattr("sync.refresh.CHUNK", 2)
+    assert again(either_line, studio, second, seconds=0) == 0
+    with either_line.database.read() as session:
+        assert session.get_one(Deployment, second.id).refreshed_at is None
+    assert studio.client.project(studio.project.id).model_version == "labelwheel@1"
+    assert again(either_line, studio, second) == 3
+    assert again(either_line, studio, second) == 0
