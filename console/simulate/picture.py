@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from console.demo.picture import GREY, INK
+from console.demo.picture import GREY, INK, SOFT
 from console.simulate.chain import CONTROL
 from console.simulate.curve import Run, by_round
 
@@ -27,7 +27,7 @@ def draw(runs: Sequence[Run], titles: dict[str, str], path: Path) -> None:
 
     plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "axes.spines.top": False})
     plt.rcParams.update({"axes.spines.right": False, "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": 10})
-    size = (5.2 * len(titles) + 0.4, 3.1 * len(PANELS) + 0.6)
+    size = (5.2 * len(titles) + 0.4, 2.7 * len(PANELS) + 0.6)
     figure, axes = plt.subplots(len(PANELS), len(titles), figsize=size, layout="constrained", squeeze=False, sharey="row")
     for column, (regime, title) in enumerate(titles.items()):
         for row, panel in enumerate(PANELS):
@@ -35,7 +35,7 @@ def draw(runs: Sequence[Run], titles: dict[str, str], path: Path) -> None:
         axes[0][column].set_title(title)
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 
@@ -47,7 +47,7 @@ def _panel(axes: Any, runs: Sequence[Run], regime: str, panel: tuple[str, str, s
     for number, (name, means) in enumerate(zip(strategies, places, strict=True)):
         scores = by_round(runs, regime, name, score)
         if name == CONTROL:  # it labels nothing: its line would have no width
-            axes.axhline(scores[-1].mean, color=GREY, linestyle="--", label="control: same updates, no new labels (last round)")
+            axes.axhline(scores[-1].mean, color=SOFT, linestyle="--", label="control: same updates, no new labels (last round)")
             axes.axhspan(scores[-1].mean - scores[-1].error, scores[-1].mean + scores[-1].error, color=GREY, alpha=0.25, linewidth=0)
             continue
         aside = (number - len(strategies) / 2) * ASIDE * width if axis == "images" else 0.0
