@@ -19,6 +19,8 @@ AGAIN_SECONDS = 1.0
 class LastingWorker(Worker):  # type: ignore[misc]
     """RQ registers a worker at birth only: after a flush it works on, but nobody sees it. This one registers anew."""
 
+    max_connection_wait_time = 5.0  # RQ's minute is long for those who wait while Redis is back
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Say that we live; twice if Redis no longer knows us."""
         super().heartbeat(timeout, pipeline)
