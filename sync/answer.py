@@ -205,9 +205,17 @@ def _turn(window: Window, item_id: int, push: bool = True) -> Iterator[Turn]:
             push_item(_desk(window), item_id)
         row = _row(window, item_id)
         if push and row is None:
-            fault = _item(window, item_id).fault or "Label Studio did not take it"
-            raise ConflictError(f"Item {item_id} cannot become a task: {fault}", "`labelwheel doctor` says what to do.")
+            raise _without_task(window, item_id)
         yield _looked(window, row, window.client.people()) if row else Turn(item, task_key(item), {}, {})
+
+
+def _without_task(window: Window, item_id: int) -> ConflictError:
+    """Why there is nothing to write an answer to."""
+    item = _item(window, item_id)
+    if item.status == "pending":
+        fault = item.fault or "Label Studio did not take it"
+        return ConflictError(f"Item {item_id} cannot become a task: {fault}", "`labelwheel doctor` says what to do.")
+    return Answered(f"Item {item_id} is {item.status}, and has no task.", "Choose another one.", _state(window, item_id))
 
 
 def _looked(window: Window, row: LsTask, people: Mapping[int, str]) -> Turn:

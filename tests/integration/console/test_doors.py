@@ -95,7 +95,7 @@ def test_login_shows_the_page_and_logout_ends_it(app: Flask, filled: Project) ->
     assert client.get("/").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/retrain", "/logout", "/api/retraining/trigger"])
+@pytest.mark.parametrize("path", ["/retrain", "/logout", "/api/retraining/trigger", "/api/labeling-queue/1/label"])
 def test_a_cookie_alone_changes_nothing(app: Flask, filled: Project, database: Database, path: str) -> None:
     client, before = app.test_client(), runs(database)
     log_in(client)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from labelwheel.database import Database
-from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, Project, QueueItem, Review, utcnow
+from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, QueueItem, Review, utcnow
 from labelwheel.errors import ConflictError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.labelstudio.twin_server import TwinServer
@@ -17,11 +15,10 @@ from labelwheel.lease import hold
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync import answer, reset
-from sync.answer import Answered, Said, Window
-from sync.pull import pull
-from sync.select import select_captures
-from tests.fixtures.label_studio import LABEL_CONFIG
+from sync.answer import Answered, Said
+from sync.queue import move, set_aside
 from tests.fixtures.line import Line
+from tests.fixtures.place import Place, opened
 from tests.fixtures.studio import USERS
 
 ANNA = Said("anna@plant.example", "as seen")
@@ -61,52 +58,6 @@ class Blind(Twin):
             self.late = False
             return {number: task | {"annotations": []} for number, task in found.items()}
         return found
-
-
-@dataclass
-class Place:
-    """A line whose seven captures are pending, and a Label Studio that has none of them."""
-
-    line: Line
-    twin: Twin
-
-    @property
-    def database(self) -> Database:
-        return self.line.database
-
-    def window(self, client: Twin | None = None) -> Window:
-        return answer.open_window(self.database, self.line.settings, client or self.twin)
-
-    def items(self) -> list[int]:
-        with self.database.read() as session:
-            return list(session.scalars(select(QueueItem.id).order_by(QueueItem.id)))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Every annotation in Label Studio."""
-        return [row for _, row in sorted(self.twin.server.rows.annotations.items())]
-
-    def count(self, table: type) -> int:
-        with self.database.read() as session:
-            return session.scalar(select(func.count()).select_from(table)) or 0
-
-    def shown(self) -> list[dict[str, Any]]:
-        with self.database.read() as session:
-            return [answer.show(session, self.line.project.id, number) for number in self.items()]
-
-    def pull(self) -> None:
-        pull(self.database, self.line.settings, self.twin)
-
-
-def opened(line: Line) -> Place:
-    twin = Twin(TwinServer(USERS))
-    there = twin.create_project(line.settings.label_studio_project, LABEL_CONFIG)
-    with line.database.write() as session:
-        row = session.get_one(Project, line.project.id)
-        row.ls_project_id, row.ls_created_at = there.id, there.created_at
-    for seed in range(7):
-        assert line.inspect(seed).status_code == 201
-    assert select_captures(line.database, line.settings, utcnow()) == 7
-    return Place(line, twin)
 
 
 @pytest.fixture
@@ -185,6 +136,13 @@ def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: 
     place.twin.server.delete_tasks(place.window().project.ls_project_id, [place.rows()[0]["task"]])
     with pytest.raises(Answered, match="deleted"):
         answer.approve(place.window(), item, ANNA)
+    with place.database.write() as session:
+        move(session, session.get_one(QueueItem, item + 1), "expired", "selection", "nobody looked")
+        set_aside(session, session.get_one(QueueItem, item + 2), "push", "no such label")
+    with pytest.raises(Answered, match="is expired, and has no task"):
+        answer.label(place.window(), item + 1, BOXES, ANNA)
+    with pytest.raises(ConflictError, match="cannot become a task: no such label"):
+        answer.label(place.window(), item + 2, BOXES, ANNA)
     reset.stop(place.database, place.line.project.id, "it went back", utcnow())
     with pytest.raises(ConflictError, match="it went back"):
         place.window()
