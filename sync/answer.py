@@ -306,11 +306,12 @@ def newest(task: Mapping[str, Any]) -> Json | None:
 
 def _demand(window: Window, item: QueueItem, act: str, said: Said) -> None:
     """Refuse an answer to an item that stands elsewhere than its giver saw it."""
-    allowed = (said.status,) if said.status else EXPECTED[act]
+    seen = (said.status,) if said.status else EXPECTED[act]
+    allowed = (*seen, *OPEN) if said.status in OPEN else seen  # that an item became a task is nobody's answer
     if item.status not in allowed or item.status == "expired":
         state = _state(window, item.id)
         last = state["history"][-1] if state["history"] else {"who": "selection", "at": state["updated_at"]}
-        message = f"Item {item.id} is {item.status} (by {last['who']}, {last['at']}), not {' or '.join(allowed)}."
+        message = f"Item {item.id} is {item.status} (by {last['who']}, {last['at']}), not {' or '.join(seen)}."
         raise Answered(message, f'Look at it; to {act} it all the same, say that you saw it: status "{item.status}".', state)
 
 

@@ -108,7 +108,7 @@ def test_what_was_committed_and_not_seen_yet_is_not_written_again(place: Place) 
 
 
 def test_a_label_of_a_user_of_label_studio_is_theirs_there_too(place: Place) -> None:
-    said = answer.label(place.window(), place.items()[0], [], Said("Second@labelwheel.local"))
+    said = answer.label(place.window(), place.items()[0], [], Said("Second@labelwheel.local", "", "pending"))
     assert (place.rows()[0]["completed_by"], said["labels"][0]["annotator"]) == (2, "Second@labelwheel.local")
 
 
