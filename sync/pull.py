@@ -197,7 +197,8 @@ def _as_we_saw_them(turn: Turn) -> bool:
     with turn.database.read() as session:
         newest = [_as_known(row) for row in session.execute(query.order_by(LsTask.ls_updated_at.desc()).limit(PROBED))]
     there = {
-        (stamp.key, stamp.id): stamp.updated_at for stamp in turn.client.stamps(turn.project.ls_project_id, [task.key for task in newest])
+        (stamp.key, stamp.id): stamp.updated_at
+        for stamp in turn.client.stamps(turn.project.ls_project_id, [task.ls_task_id for task in newest])
     }
     seen = [(there.get((task.key, task.ls_task_id)), task.updated_at) for task in newest]
     return all(now is not None and then is not None and now >= then - CLOCK for now, then in seen)

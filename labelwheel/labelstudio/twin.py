@@ -116,11 +116,10 @@ class Twin:
     def task_count(self, project_id: int) -> int:
         return len(self._tasks(project_id))
 
-    def stamps(self, project_id: int, keys: Sequence[str] | None = None) -> Iterator[Stamp]:
+    def stamps(self, project_id: int, ids: Sequence[int] | None = None) -> Iterator[Stamp]:
         for task in self._tasks(project_id):
-            key = str(task["data"].get(KEY) or "")
-            if keys is None or key in keys:
-                yield Stamp(task["id"], key, _moment(task["updated_at"]))
+            if ids is None or task["id"] in ids:
+                yield Stamp(task["id"], str(task["data"].get(KEY) or ""), _moment(task["updated_at"]))
 
     def open_tasks(self, project_id: int, page_size: int = 200) -> Iterator[Json]:
         last = 0

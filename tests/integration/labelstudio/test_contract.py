@@ -86,7 +86,8 @@ def test_stamps_say_when_tasks_changed(studio: Counterpart, tasks: list[int]) ->
         number: datetime.fromisoformat(moment) for number, moment in moments(studio).items()
     }
     assert [stamp.key for stamp in all_of_them] == [f"k{number}" for number in range(7)] + [""]
-    assert list(studio.client.stamps(studio.project.id, ["k2", "k9"])) == [all_of_them[2]]
+    assert list(studio.client.stamps(studio.project.id, [all_of_them[2].id, 10**6])) == [all_of_them[2]]
+    assert list(studio.client.stamps(studio.project.id, [])) == []
 
 
 def test_an_empty_project_answers_everything_with_nothing(studio: Counterpart) -> None:

@@ -117,6 +117,8 @@ def test_a_project_is_made_once_and_its_options_are_restored(label_studio: Label
     assert (again.id, again.label_config) == (project.id, project.label_config)
     assert (restored["enable_empty_annotation"], restored["maximum_annotations"]) == (True, 1)
     assert (restored["show_collab_predictions"], restored["evaluate_predictions_automatically"]) == (True, False)
+    ensure_project(label_studio, project.title, lambda: "<View/>", annotators=2)
+    assert label_studio.connection.read(f"api/projects/{project.id}/")["maximum_annotations"] == 2, "the policy needs two who agree"
 
 
 def test_options_keep_the_pinned_version(label_studio: LabelStudio, project: Project) -> None:
