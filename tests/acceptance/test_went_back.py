@@ -7,16 +7,15 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from console.connect import connect
 from console.doctor import examine
 from labelwheel.database import get_database, migrate
-from labelwheel.database.tables import AnnotationRevision, Decision, Label, LsTask, Project, QueueItem
+from labelwheel.database.tables import Label, LsTask, Project, QueueItem
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.labelstudio.provision import fetch_token
@@ -125,8 +124,7 @@ def test_a_label_studio_restored_from_its_backup(tmp_path: Path, bell: Redis, mo
             assert wheel.push() == 1
             look(wheel)
             new = images(wheel)
-            assert unanswered not in new, "its id was given again" if later in new else ""
-            assert {image_id for task, image_id in new.items() if task and image_id == image[unanswered]} == {image[unanswered]}
+            assert image[unanswered] in [image_id for task, image_id in new.items() if task], "sent anew, under whatever id"
             wheel.act("PATCH", f"api/annotations/{annotation}/", result=[drawn(60)])
             look(wheel)
             assert in_force(wheel) == {**before, image[opened]: 48.0, image[edited]: 57.6}, "what is newer than the loss counts"
@@ -146,7 +144,6 @@ def test_a_project_that_was_made_anew_gets_the_open_tasks_and_keeps_the_labels(w
         connect(wheel.settings)
     assert wheel.studio.find_project(wheel.project.title) is None, "nothing was made unasked"
 
-    old = wheel.project.ls_project_id
     wheel.project = connect(wheel.settings, "keep")
     assert in_force(wheel) == before
     assert wheel.push() == 1
@@ -157,26 +154,11 @@ def test_a_project_that_was_made_anew_gets_the_open_tasks_and_keeps_the_labels(w
     look(wheel)
     assert sorted(in_force(wheel).values()) == [9.6, 19.2]
     assert connect(wheel.settings).ls_project_id == wheel.project.ls_project_id
-    assert old in (wheel.project.ls_project_id, old)
     mended(wheel)
 
 
 def _other(image: dict[int, int], task: int) -> int:
     return next(other for other in image if other != task)
-
-
-def test_many_annotations_that_vanish_at_once_are_withdrawn_when_somebody_says_so(wheel: Wheel, bell: Redis, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.reset.FEWEST", 1)
-    tasks = wheel.pushed(3)
-    for task in tasks:
-        wheel.studio.create_annotation(task, [drawn(10)])
-    look(wheel)
-    wheel.studio._act("delete_tasks_annotations", wheel.project.ls_project_id, tasks)
-    assert (wheel.pull(), len(in_force(wheel))) == (0, 3)
-    connect(wheel.settings, "withdraw")
-    assert in_force(wheel) == {}
-    assert set(wheel.statuses().values()) == {"pushed"}
-    mended(wheel)
 
 
 def test_a_star_counts_by_its_policy_and_makes_no_other_label(wheel: Wheel) -> None:
@@ -199,27 +181,3 @@ def test_a_label_that_was_added_meanwhile_is_read_before_anybody_connects(wheel:
     wheel.pull()
     assert sorted(in_force(wheel).values()) == [9.6, 19.2]
     assert {box["label"] for label in wheel.labels() for box in label["boxes"]} == {"hole", "open"}
-
-
-def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(wheel: Wheel) -> None:
-    edited, empty, skipped, deleted = wheel.pushed(4)
-    changed, gone = (wheel.studio.create_annotation(task, [drawn()]) for task in (edited, deleted))
-    wheel.studio.create_annotation(empty, [])
-    wheel.studio.create_annotation(skipped, [drawn()], was_cancelled=True)
-    wheel.pull()
-    wheel.act("PATCH", f"api/annotations/{changed}/", result=[drawn(50)])
-    wheel.act("DELETE", f"api/annotations/{gone}/")
-    wheel.pull()
-    told = ("image_id", "boxes", "annotator", "annotated_at", "approved_at")
-
-    def counting() -> list[dict[str, Any]]:
-        return [{name: label[name] for name in told} for label in wheel.labels() if label["next"] is None and label["withdrawn_at"] is None]
-
-    before, statuses = counting(), wheel.statuses()
-    with wheel.database.write() as session:
-        for table in (Label, AnnotationRevision):
-            session.execute(delete(table))
-        session.execute(delete(Decision).where(Decision.kind == "reading"))
-        session.execute(update(Project).values(pull_cursor=None))
-    wheel.pull()
-    assert (counting(), wheel.statuses()) == (before, statuses)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
-from labelwheel.database.tables import Label, Project
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync import mirror, reset, sweep
 from sync import pull as reconciler
@@ -192,4 +192,26 @@ def test_two_annotators_and_a_third_who_decides(plant: Plant) -> None:
     plant.server.annotate(again, [drawn(62)], CARL)
     plant.pull()
     assert plant.in_force()[image[apart]] == [58.6]
+    plant.mended()
+
+
+def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(plant: Plant) -> None:
+    edited, empty, skipped, deleted, opened = plant.pushed(1, 2, 3, 4, 5)
+    changed, gone = plant.server.annotate(edited, [drawn(10)]), plant.server.annotate(deleted, [drawn(20)])
+    plant.server.annotate(empty, [])
+    plant.server.annotate(skipped, [drawn(30)], was_cancelled=True)
+    plant.pull()
+    plant.server.edit(changed, BERT, result=[drawn(50)])
+    plant.server.delete_annotation(gone)
+    plant.pull()
+    before, statuses = plant.in_force(), plant.statuses()
+    assert before == {plant.image(edited): [48.0], plant.image(empty): []}
+    with plant.line.database.write() as session:
+        for table in (Correction, Label, AnnotationRevision):
+            session.execute(delete(table))
+        session.execute(delete(Decision).where(Decision.kind == "reading"))
+        session.execute(update(Project).values(pull_cursor=None))
+    plant.pull()
+    assert (plant.in_force(), plant.statuses()) == (before, statuses)
+    assert plant.statuses()[plant.image(opened)] == "pushed"
     plant.mended()
