@@ -19,6 +19,7 @@ import psutil
 import pytest
 from label_studio_sdk import LabelStudio as UntouchedSdk
 from sqlalchemy import func, insert, select
+from sqlalchemy.orm import joinedload
 
 from labelwheel.database import Database, get_database, migrate
 from labelwheel.database.tables import Capture, ClassMap, Deployment, Hint, Image, ModelVersion, Prediction, Project, QueueItem, utcnow
@@ -79,9 +80,7 @@ class Wheel:
         while True:
             query = select(QueueItem).where(QueueItem.id > last).order_by(QueueItem.id).limit(size)
             with self.database.read() as session:
-                items = list(session.scalars(query))
-                for item in items:
-                    assert item.image and item.capture
+                items = list(session.scalars(query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture))))
             if not items:
                 return
             shown, last = pre_annotate(desk, items), items[-1].id
@@ -239,7 +238,7 @@ def test_pull_of_few_changes_at_two_sizes(label_studio_server: Server, label_stu
         _settled(list(wheels.values()))
         after = _refreshed(few, rng)
         pulls, read = _interleaved(wheels, _annotated, LOOK_BACK)
-        sweeps, _ = _interleaved(wheels, _hinted, 0)
+        sweeps, _ = _interleaved(wheels, _hinted, 0, rounds=3)
     medians = {name: statistics.median(values) for name, values in pulls.items()}
     swept = {name: statistics.median(values) for name, values in sweeps.items()}
     found = {
@@ -259,11 +258,11 @@ def _settled(wheels: Sequence[Wheel]) -> None:
 
 
 def _interleaved(
-    wheels: dict[str, Wheel], prepare: Callable[[Wheel], None], pause: float
+    wheels: dict[str, Wheel], prepare: Callable[[Wheel], None], pause: float, rounds: int = PULLS
 ) -> tuple[dict[str, list[float]], dict[str, list[int]]]:
     """Seconds of pulls, and the tasks that each read."""
     seconds, read = {name: [] for name in wheels}, {name: [] for name in wheels}
-    for _ in range(PULLS):
+    for _ in range(rounds):
         time.sleep(pause)
         for name, wheel in wheels.items():
             prepare(wheel)
