@@ -86,7 +86,7 @@ def select_captures(database: Database, settings: Settings, now: datetime) -> in
         project = current_project(session, settings)
     with hold(database, f"select:{project.id}", seconds=300) as lease:  # two at once would spend the budget twice
         outlook = look_out(database, settings, now, let_look=True) if lease else None
-        added = _store(database, project.id, outlook) if outlook else 0
+        added = _store(database, project.id, outlook) if outlook and lease and lease.renew() else 0
     if added:
         log.info("captures selected", chosen=added, left_out=dict(+outlook.left_out) if outlook else {})
         queue.ring("sync.push")

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 from sqlalchemy import delete, func, select, update
 
 from labelwheel.database.insert import insert_absent
@@ -114,14 +113,14 @@ def test_the_most_doubtful_are_chosen_and_the_decision_can_be_replayed(either_li
     }  # fmt: skip
 
 
-def test_a_first_batch_can_be_replayed_and_is_no_part_of_the_days_budget(either_line: Line) -> None:
+def test_a_first_batch_can_be_replayed_and_is_no_part_of_the_days_budget(line: Line) -> None:
     for seed in range(1, 9):
-        either_line.inspect(seed)
-    assert {reason for _, reason in chosen(either_line, first_batch=5)} == {"novelty"}
-    assert (stored(either_line), left_out(either_line)) == (replayed(either_line), {"budget": 3})
-    assert chosen(either_line, first_batch=5) == [], "it was chosen"
-    either_line.deploy(0.5)
-    assert len(chosen(either_line, budget_per_day=3, similar_distance=0)) == 3
+        line.inspect(seed)
+    assert {reason for _, reason in chosen(line, first_batch=5)} == {"novelty"}
+    assert (stored(line), left_out(line)) == (replayed(line), {"budget": 3})
+    assert chosen(line, first_batch=5) == [], "it was chosen"
+    line.deploy(0.5)
+    assert len(chosen(line, budget_per_day=3, similar_distance=0)) == 3
 
 
 def test_budgets_count_an_hour_and_a_day(line: Line) -> None:
@@ -170,15 +169,13 @@ def almost(seed: int) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-@pytest.mark.parametrize("queued", [True, False])
-def test_a_near_duplicate_stands_back_until_the_model_sees_a_difference(either_line: Line, monkeypatch: Any, queued: bool) -> None:
+def test_a_near_duplicate_stands_back_until_the_model_sees_a_difference(either_line: Line, monkeypatch: Any) -> None:
     first, second = either_line.deploy(0.5), [box(0.5)]
     saw(either_line, first, [box(0.5)])
-    if queued:
-        assert len(chosen(either_line)) == 1
+    assert len(chosen(either_line)) == 1
     monkeypatch.setattr("tests.fixtures.line.picture", lambda seed: almost(1))
     saw(either_line, first, second, first=2)
-    assert len(chosen(either_line)) == (0 if queued else 1)
+    assert chosen(either_line) == []
     outlook = look_out(either_line.database, either_line.settings, utcnow(), let_look=False)
     assert outlook is not None
     assert outlook.left_out["near_duplicate"] == 1, "it stays in the pool, and is counted"
@@ -209,19 +206,19 @@ def test_a_person_s_boxes_stand_in_for_a_model_that_has_not_looked(line: Line, m
     assert chosen(line) == [("c-2", "low_confidence")]
 
 
-def test_quotas_bound_sources_and_labels_over_the_day(either_line: Line) -> None:
-    deployment = either_line.deploy(0.5)
-    saw(either_line, deployment, *[[box(0.5)]] * 6, *[[box(0.4, "short")]] * 3)
+def test_quotas_bound_sources_and_labels_over_the_day(line: Line) -> None:
+    deployment = line.deploy(0.5)
+    saw(line, deployment, *[[box(0.5)]] * 6, *[[box(0.4, "short")]] * 3)
     told = {"budget_per_day": 6, "similar_distance": 0, "quota_labels": "open=0.5"}
-    names = [name for name, _ in chosen(either_line, **told)]
+    names = [name for name, _ in chosen(line, **told)]
     assert sum(name in {f"c-{n}" for n in range(1, 7)} for name in names) == 3
     assert len(names) == 6
-    with either_line.database.write() as session:
+    with line.database.write() as session:
         session.execute(delete(QueueEvent))
         session.execute(delete(QueueItem))
     told = {"budget_per_day": 6, "similar_distance": 0, "quota_sources": "*=0.3"}
-    assert [len(chosen(either_line, **told)) for _ in range(2)] == [2, 0]
-    assert left_out(either_line)["source_quota"] > 0
+    assert [len(chosen(line, **told)) for _ in range(2)] == [2, 0]
+    assert left_out(line)["source_quota"] > 0
 
 
 def test_nothing_is_chosen_while_selection_is_paused(either_line: Line) -> None:
@@ -236,24 +233,24 @@ def test_nothing_is_chosen_while_selection_is_paused(either_line: Line) -> None:
     assert len(chosen(either_line)) == 1
 
 
-def test_after_a_deployment_the_pool_is_looked_at_in_bounded_portions(either_line: Line, monkeypatch: Any) -> None:
+def test_after_a_deployment_the_pool_is_looked_at_in_bounded_portions(line: Line, monkeypatch: Any) -> None:
     for seed in range(1, 8):
-        either_line.inspect(seed)
-    either_line.deploy(0.5)
+        line.inspect(seed)
+    line.deploy(0.5)
     monkeypatch.setattr(selecting, "LOOKS", 6)
     told = {"similar_distance": 0}
-    assert [len(chosen(either_line, **told)) for _ in range(4)] == [3, 3, 1, 0]
+    assert [len(chosen(line, **told)) for _ in range(4)] == [3, 3, 1, 0]
 
 
-def test_a_dry_run_writes_nothing_and_lets_no_model_look(either_line: Line) -> None:
-    either_line.inspect(1)
-    either_line.deploy(0.5)
-    saw(either_line, either_line.deploy(0.5), [box(0.5)], first=2)
-    outlook = look_out(either_line.database, either_line.settings, utcnow(), let_look=False)
+def test_a_dry_run_writes_nothing_and_lets_no_model_look(line: Line) -> None:
+    line.inspect(1)
+    line.deploy(0.5)
+    saw(line, line.deploy(0.5), [box(0.5)], first=2)
+    outlook = look_out(line.database, line.settings, utcnow(), let_look=False)
     assert outlook is not None
     assert [choice.reason for choice in outlook.selection.choices] == ["low_confidence"]
     assert outlook.left_out["not_looked_at"] == 1
-    with either_line.database.read() as session:
+    with line.database.read() as session:
         assert [session.scalar(select(func.count()).select_from(table)) for table in (QueueItem, Decision, Prediction)] == [0, 0, 1]
 
 

@@ -18,6 +18,8 @@ from sync.rank import cut, rank
 from sync.score import EMPTY, Found
 from tests.unit.sync.test_score import images, one
 
+few = settings(max_examples=25)  # a choice of a pool takes some milliseconds, of which a test run has many
+
 quotas = st.dictionaries(st.sampled_from(("a", "b", "*")), st.integers(0, 5))
 label_quotas = st.dictionaries(st.sampled_from(("open", "short", "*")), st.integers(0, 5))
 rules_of_all_kinds = st.builds(
@@ -60,6 +62,7 @@ def alone(number: int, *confidences: float, **more: Any) -> Candidate:
 
 
 @given(pools(), rules_of_all_kinds, known_images, st.integers(0, 2**40))
+@few
 def test_budget_quotas_and_audits_hold_whatever_the_rules(pool: list[Candidate], rules: Rules, known: list[Known], seed: int) -> None:
     selection = choose(pool, rules, known, seed)
     others = [choice for choice in selection.choices if choice.reason != "audit"]
@@ -75,6 +78,7 @@ def test_budget_quotas_and_audits_hold_whatever_the_rules(pool: list[Candidate],
 
 
 @given(pools(), rules_of_all_kinds, known_images, st.integers(0, 2**40))
+@few
 def test_each_capture_is_chosen_once_or_left_out_with_a_reason(pool: list[Candidate], rules: Rules, known: list[Known], seed: int) -> None:
     selection = choose(pool, rules, known, seed)
     captures = [choice.candidate.capture_id for choice in selection.choices] + [entry.candidate.capture_id for entry in selection.left_out]
@@ -86,6 +90,7 @@ def test_each_capture_is_chosen_once_or_left_out_with_a_reason(pool: list[Candid
 
 
 @given(pools(), rules_of_all_kinds, known_images, st.integers(0, 2**40))
+@few
 def test_the_order_of_the_pool_does_not_matter(pool: list[Candidate], rules: Rules, known: list[Known], seed: int) -> None:
     shuffled = random.Random(seed).sample(pool, len(pool))
     assert (
@@ -94,6 +99,7 @@ def test_the_order_of_the_pool_does_not_matter(pool: list[Candidate], rules: Rul
 
 
 @given(pools(), rules_of_all_kinds, st.integers(0, 2**40), st.integers(1, 7))
+@few
 def test_a_pool_that_is_cut_portion_by_portion_gives_the_same_choices(pool: list[Candidate], rules: Rules, seed: int, size: int) -> None:
     rules = replace(rules, distance=0.0)  # near-duplicates of what is known are taken out before a cut
     distinct = list({candidate.image_id: candidate for candidate in pool}.values())
@@ -116,6 +122,7 @@ def test_without_spread_nothing_left_out_ranks_above_what_is_chosen(pool: list[C
 
 
 @given(pools(), rules_of_all_kinds, st.integers(0, 99))
+@few
 def test_of_two_twins_at_most_one_is_chosen(pool: list[Candidate], rules: Rules, seed: int) -> None:
     rules = replace(rules, distance=0.05)
     others = [choice.candidate for choice in choose(pool, rules, (), seed).choices if choice.reason != "audit"]
@@ -198,7 +205,7 @@ def test_an_audit_says_with_which_chance_it_was_drawn_and_needs_no_model() -> No
 
 
 @given(pools(looked_at=False), st.integers(0, 12), quotas, st.integers(0, 2**40))
-@settings(max_examples=40)
+@few
 def test_a_first_batch_takes_the_audits_and_no_more_than_its_size(
     pool: list[Candidate], budget: int, sources: dict[str, int], seed: int
 ) -> None:

@@ -15,7 +15,7 @@ from tests.unit.sync.test_choose import known_images, pools, rules_of_all_kinds,
 
 
 @given(pools(), rules_of_all_kinds, known_images, st.integers(0, 2**40), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_decision_can_be_made_again(pool: list[Candidate], rules: Rules, known: list[Known], seed: int, first: bool) -> None:
     inputs = json.loads(json.dumps(inputs_of(rules, seed, pool, known)))
     again = replay(Decision(kind=FIRST_BATCH if first else SELECTION, inputs=inputs))
