@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.database",
     "tests.fixtures.line",
+    "tests.fixtures.faults",
     "tests.fixtures.image_server",
     "tests.fixtures.browser",
     "tests.fixtures.turn",
