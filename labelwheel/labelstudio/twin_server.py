@@ -88,15 +88,18 @@ class TwinServer:
     def update_task(self, task: int, data: Json) -> None:
         self.rows.tasks[task] |= {"data": copy.deepcopy(data), "updated_at": self.now()}
 
-    def annotate(self, task: int, result: list[Json], user: int = 1, **fields: Any) -> int:
-        """A person submits, or skips with `was_cancelled`; drafts of other annotations stay."""
-        number, moment = self._next("annotations"), self.now()
+    def annotate(self, task: int, result: list[Json], user: int = 1, moment: str = "", **fields: Any) -> int:
+        """A person submits, or skips with `was_cancelled`; drafts of other annotations stay.
+
+        `moment`: an earlier one, of a request that was stamped then and is committed now, behind others.
+        """
+        number, stamped, moment = self._next("annotations"), moment, moment or self.now()
         defaults: Json = {"was_cancelled": False, "ground_truth": False, "lead_time": None, "parent_prediction": None}
         defaults |= {"parent_annotation": None, "import_id": None, "unique_id": str(uuid.uuid4())}
         row = defaults | fields | {"id": number, "task": task, "project": self.rows.tasks[task]["project"], "result": copy.deepcopy(result)}
         row |= {"completed_by": fields.get("completed_by") or user, "updated_by": user, "created_at": moment, "updated_at": moment}
         self.rows.annotations[number] = row
-        self._touch(task, user)
+        self._touch(task, user, stamped)
         self._tell_annotation("ANNOTATION_CREATED", number)
         return number
 
@@ -189,8 +192,8 @@ class TwinServer:
         self.rows.predictions[number] = row | kept | {"created_at": moment, "updated_at": moment}
         return number
 
-    def _touch(self, task: int, user: int) -> None:
-        self.rows.tasks[task] |= {"updated_at": self.now(), "updated_by": user}
+    def _touch(self, task: int, user: int, moment: str = "") -> None:
+        self.rows.tasks[task] |= {"updated_at": moment or self.now(), "updated_by": user}
 
     def _tell_annotation(self, action: str, number: int) -> None:
         row = self.rows.annotations[number]
