@@ -9,8 +9,7 @@ import pytest
 
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.settings import Settings
-from tests.fixtures import figures
-from tests.fixtures.faults import run, world
+from tests.fixtures.faults import keep, run, world
 from tests.fixtures.label_studio import Server, serving
 from tests.fixtures.schedule_of_faults import World
 from tests.fixtures.studio import server_counterpart
@@ -39,4 +38,4 @@ def test_a_sample_of_schedules_ends_well_on_the_real_server(make_world: Callable
 
 @pytest.mark.prove
 def test_thirty_schedules_end_well_on_the_real_server(make_world: Callable[[bool], World]) -> None:
-    figures.write("prove/faults-server.json", run(lambda: make_world(True), PROOF, 20, "server"))
+    keep("server", run(lambda: make_world(True), PROOF, 20, "server"))

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from labelwheel.settings import Settings
-from tests.fixtures import figures
-from tests.fixtures.faults import run, world
+from tests.fixtures.faults import keep, run, world
 from tests.fixtures.schedule_of_faults import World
 from tests.fixtures.studio import twin_counterpart
 
@@ -34,4 +33,4 @@ def test_a_sample_of_schedules_ends_well(twin_world: Callable[[], World]) -> Non
 @pytest.mark.prove
 def test_a_thousand_schedules_end_well(twin_world: Callable[[], World]) -> None:
     found = run(twin_world, PROOF, 40, "twin")
-    figures.write("prove/faults-twin.json", found)
+    keep("twin", found)
