@@ -37,5 +37,6 @@ def test_a_sample_of_schedules_ends_well_on_the_real_server(make_world: Callable
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_thirty_schedules_end_well_on_the_real_server(make_world: Callable[[bool], World]) -> None:
     keep("server", run(lambda: make_world(True), PROOF, 20, "server"))

@@ -31,6 +31,7 @@ def test_a_sample_of_schedules_ends_well(twin_world: Callable[[], World]) -> Non
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_a_thousand_schedules_end_well(twin_world: Callable[[], World]) -> None:
     found = run(twin_world, PROOF, 40, "twin")
     keep("twin", found)
