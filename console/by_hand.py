@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from console.screen import logs_to_stderr, screen
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import QueueItem
+from labelwheel.errors import WentBack
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
 from sync.jobs import open_client
@@ -40,12 +41,18 @@ def push(settings: Settings, as_json: bool) -> None:
 
 
 def pull(settings: Settings, as_json: bool) -> None:
-    """Pull what changed since the last pull."""
+    """Pull what changed since the last pull. Raises WentBack while nothing of Label Studio is believed."""
     from sync.pull import pull
+    from sync.reset import held
 
     logs_to_stderr()
+    database = get_database()
     with nullcontext() if as_json else screen.status("Pulling …"):
-        seen = pull(get_database(), settings, open_client(settings))
+        seen = pull(database, settings, open_client(settings))
+    with database.read() as session:
+        pause = held(session, current_project(session, settings).id)
+    if pause is not None:
+        raise WentBack(f"Nothing is pulled, and every label stays. {pause.why}")
     if as_json:
         typer.echo(json.dumps({"tasks": seen}))
     else:

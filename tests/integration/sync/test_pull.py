@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project
+from console import by_hand
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project, utcnow
+from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync import mirror, reset, sweep
 from sync import pull as reconciler
@@ -215,3 +217,10 @@ def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(plant: Plant)
     assert (plant.in_force(), plant.statuses()) == (before, statuses)
     assert plant.statuses()[plant.image(opened)] == "pushed"
     plant.mended()
+
+
+def test_whoever_pulls_by_hand_is_told_that_it_is_held(plant: Plant) -> None:
+    reset.stop(plant.line.database, plant.line.project.id, "It was restored.", utcnow())
+    with pytest.raises(WentBack, match=r"every label stays\. It was restored") as raised:
+        by_hand.pull(plant.line.settings, as_json=True)
+    assert "--accept-reset keep" in raised.value.cure
