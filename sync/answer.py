@@ -128,18 +128,19 @@ def label(window: Window, item_id: int, boxes: Sequence[LabelledBox], said: Said
 
     Answers the item as it stands then. Raises NotFoundError, InputError for a box that cannot be drawn, Answered (409), LabelStudioError.
     """
-    with _turn(window, item_id) as turn:
-        image = turn.item.image
-        boxes = [fitted(box, image.width, image.height) for box in boxes]
+    image, tags = _item(window, item_id).image, parse(window.project.label_config)
+    boxes = [fitted(box, image.width, image.height) for box in boxes]
+    to_drawn(boxes, tags, image.width, image.height, "")  # what cannot be drawn makes no task
+    with _turn(window, item_id, "label", said) as turn:
         key = key_of("label", turn, said.who, [[box.label, *box.box.as_tuple()] for box in boxes])
-        result = to_drawn(boxes, parse(window.project.label_config), image.width, image.height, f"{key.unique_id[:8]}-")
+        result = to_drawn(boxes, tags, image.width, image.height, f"{key.unique_id[:8]}-")
         fields = {"lead_time": seconds} if seconds is not None else {}
         return _annotate(window, turn, "label", said, key, result=result, **fields)
 
 
 def skip(window: Window, item_id: int, said: Said) -> Json:
     """Say that nobody can or shall label the item: a cancelled annotation in Label Studio. Answers and raises as `label`."""
-    with _turn(window, item_id) as turn:
+    with _turn(window, item_id, "skip", said) as turn:
         return _annotate(window, turn, "skip", said, key_of("skip", turn, said.who, []), result=[], was_cancelled=True)
 
 
@@ -158,7 +159,7 @@ def flag(window: Window, item_id: int, said: Said) -> Json:
 
     It waits for no task: a pending item is pushed as urgent.
     """
-    with _turn(window, item_id, push=False) as turn:
+    with _turn(window, item_id, "flag", said, push=False) as turn:
         _demand(window, turn.item, "flag", said)
         if turn.task and turn.task["data"].get("priority") != FLAGGED_PRIORITY:
             window.client.update_task(turn.task["id"], {**turn.task["data"], "priority": FLAGGED_PRIORITY})
@@ -197,11 +198,12 @@ def key_of(act: str, turn: Turn, who: str, content: Sequence[Any]) -> Key:
 
 
 @contextmanager
-def _turn(window: Window, item_id: int, push: bool = True) -> Iterator[Turn]:
-    """The item for one answer at a time, as Label Studio has it now."""
-    item = _item(window, item_id)
+def _turn(window: Window, item_id: int, act: str, said: Said, *, push: bool = True) -> Iterator[Turn]:
+    """The item for one answer at a time, as Label Studio has it now. A pending one becomes a task, if that is where it was seen."""
     with _patiently(window.database, f"answer:{item_id}", f"Somebody else answers item {item_id} just now."):
+        item = _item(window, item_id)
         if push and item.status == "pending":
+            _demand(window, item, act, said)
             push_item(_desk(window), item_id)
         row = _row(window, item_id)
         if push and row is None:
@@ -281,7 +283,7 @@ def _again(window: Window, turn: Turn) -> Turn:
 
 def _judge(window: Window, item_id: int, act: str, verdict: str, said: Said, *, starred: bool) -> Json:
     """The verdict first: a star that we set is then never taken for a person's own, and one that was not set is set by a retry."""
-    with _turn(window, item_id, push=False) as turn:
+    with _turn(window, item_id, act, said, push=False) as turn:
         _demand(window, turn.item, act, said)
         annotation = newest(turn.task)
         if annotation is None:

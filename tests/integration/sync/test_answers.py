@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, QueueItem, Review, utcnow
-from labelwheel.errors import ConflictError, LabelStudioUnreachable
+from labelwheel.errors import ConflictError, InputError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.lease import hold
@@ -141,6 +141,14 @@ def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: 
         set_aside(session, session.get_one(QueueItem, item + 2), "push", "no such label")
     with pytest.raises(Answered, match="is expired, and has no task"):
         answer.label(place.window(), item + 1, BOXES, ANNA)
+    for boxes, status in (
+        ([LabelledBox("dent", BOXES[0].box)], None),
+        ([LabelledBox("open", Box(0, 0, 999, 9))], None),
+        (BOXES, "approved"),
+    ):
+        with pytest.raises(InputError):  # Answered is one, too
+            answer.label(place.window(), item + 3, boxes, Said("anna", "", status))
+    assert place.count(LsTask) == 1, "what is refused makes no task"
     with pytest.raises(ConflictError, match="cannot become a task: no such label"):
         answer.label(place.window(), item + 2, BOXES, ANNA)
     reset.stop(place.database, place.line.project.id, "it went back", utcnow())
