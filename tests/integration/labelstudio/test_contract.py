@@ -240,7 +240,8 @@ def test_open_tasks_are_those_that_nobody_submitted_or_skipped(studio: Counterpa
 
 
 def test_open_tasks_that_lack_a_version_are_told_by_its_whole_name(studio: Counterpart, tasks: list[int]) -> None:
-    studio.client.import_predictions(studio.project.id, [prediction(tasks[2]), prediction(tasks[3]), prediction(tasks[3], "m@2")])
+    made = [prediction(tasks[2]), prediction(tasks[3]), prediction(tasks[3], "m@2"), prediction(tasks[4], "m@20")]
+    studio.client.import_predictions(studio.project.id, made)
     studio.people.annotate(tasks[0], [box()])
     lacking = {version: list(studio.client.open_tasks_without(studio.project.id, version)) for version in ("m@1", "m@2", "m@", "m@11")}
     assert {version: [entry["id"] for entry in found] for version, found in lacking.items()} == {
