@@ -60,10 +60,11 @@ class Pool:
     def audits(self) -> list[Row]:
         return self._read(Capture.audit.is_(True), None, AUDITS)
 
-    def size(self) -> tuple[int, datetime | None]:
+    def size(self, *, audits: bool = True) -> tuple[int, datetime | None]:
         """How many captures there are, and when the newest arrived."""
+        query = self._only_free(select(func.count(), func.max(Capture.received_at)))
         with self.database.read() as session:
-            count, newest = session.execute(self._only_free(select(func.count(), func.max(Capture.received_at)))).one()
+            count, newest = session.execute(query if audits else query.where(Capture.audit.is_(False))).one()
         return int(count), newest
 
     def unlooked(self, limit: int) -> list[Image]:

@@ -6,6 +6,7 @@ was told is stored with the decision, so that it can be replayed.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ from sync.budget import DAY, FIRST_BATCH, SELECTION, first_rules, rules, spent_s
 from sync.candidate import Candidate, Choice, Selection
 from sync.choose import choose, choose_first, drawn_by_lot
 from sync.known import Neighbours, Space
-from sync.pool import Pool
+from sync.pool import Pool, Row
 from sync.rank import Ranked, cut, rank
 from sync.replay import inputs_of
 from sync.rules import Rules
@@ -42,6 +43,7 @@ from sync.similar import Known
 
 log = structlog.get_logger(__name__)
 
+READ_SECONDS = 120  # for the pool; 50,000 captures take some 6 s of a core that has nothing else to do
 LOOKS = 200  # images that one selection lets the model look at; the rest wait for the next
 
 
@@ -156,9 +158,20 @@ def _best(here: Situation, deployment: Deployment, let_look: bool) -> tuple[list
     if let_look:
         _let_look(here, deployment, landmarks)
     space, top, counts = neighbours.space(landmarks), list[Ranked](), Counter[str]()
-    for rows in here.pool.portions():
+    for rows in _in_time(here.pool, counts):
         top = _sift(here, here.pool.candidates(rows, here.drifted), top, neighbours, space, counts)
     return top, neighbours.near(entry.candidate for entry in top), counts
+
+
+def _in_time(pool: Pool, counts: Counter[str]) -> Iterator[list[Row]]:
+    """The pool in portions, the newest first; what a machine that has much else to do does not reach in time is counted."""
+    began, read = time.monotonic(), 0
+    for rows in pool.portions():
+        if read and time.monotonic() - began >= READ_SECONDS:
+            counts["not_reached"] += pool.size(audits=False)[0] - read
+            return
+        read += len(rows)
+        yield rows
 
 
 def _sift(

@@ -43,9 +43,12 @@ for _ in range(3):
     start = time.perf_counter()
     outlook = look_out(database, settings, utcnow(), let_look=False)
     seconds.append(time.perf_counter() - start)
+cpu = time.process_time()
+look_out(database, settings, utcnow(), let_look=False)
+cpu = time.process_time() - cpu
 start = time.perf_counter()
 chosen = select_captures(database, settings, utcnow())
-print(json.dumps({"look_out_seconds": seconds, "select_seconds": time.perf_counter() - start, "chosen": chosen,
+print(json.dumps({"look_out_seconds": seconds, "look_out_cpu_seconds": cpu, "select_seconds": time.perf_counter() - start, "chosen": chosen,
                   "left_out": dict(outlook.left_out), "peak_mib": peak(), "before_mib": before}))
 """
 

@@ -242,6 +242,14 @@ def test_after_a_deployment_the_pool_is_looked_at_in_bounded_portions(line: Line
     assert [len(chosen(line, **told)) for _ in range(4)] == [3, 3, 1, 0]
 
 
+def test_what_is_not_reached_in_time_is_counted_and_the_newest_are_reached_first(line: Line, monkeypatch: Any) -> None:
+    saw(line, line.deploy(0.5), *[[box(0.5)]] * 5)
+    monkeypatch.setattr(selecting, "READ_SECONDS", 0)
+    monkeypatch.setattr("sync.pool.PORTION", 2)
+    assert {name for name, _ in chosen(line, similar_distance=0)} == {"c-4", "c-5"}
+    assert left_out(line) == {"not_reached": 3}
+
+
 def test_a_dry_run_writes_nothing_and_lets_no_model_look(line: Line) -> None:
     line.inspect(1)
     line.deploy(0.5)
