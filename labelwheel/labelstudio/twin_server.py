@@ -39,6 +39,7 @@ class TwinServer:
     def __init__(self, users: Iterable[str] = ("admin@labelwheel.local",), webhook: Callable[[Json], object] | None = None) -> None:
         self.rows = Rows(users=dict(enumerate(users, 1)))
         self.webhook = webhook
+        self._ahead = timedelta()
         self._last_moment = datetime.min.replace(tzinfo=UTC)
 
     def snapshot(self) -> Rows:
@@ -49,8 +50,12 @@ class TwinServer:
         """Go back to a backup; nobody is told."""
         self.rows = copy.deepcopy(backup)
 
+    def wait(self, seconds: float) -> None:
+        """Put its clock so far ahead of ours, as if so much time had passed."""
+        self._ahead += timedelta(seconds=seconds)
+
     def now(self) -> str:
-        self._last_moment = max(datetime.now(UTC), self._last_moment + TICK)
+        self._last_moment = max(datetime.now(UTC) + self._ahead, self._last_moment + TICK)
         return self._last_moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     # what the API does

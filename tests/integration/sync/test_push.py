@@ -186,10 +186,13 @@ def test_what_people_do_on_a_task_that_is_not_recorded_yet_is_not_passed_over(li
         push(line.database, line.settings, Troubled(studio.client, trouble))
     first, second = sorted(studio.client.task_ids(studio.project.id))
     studio.people.annotate(first, [], 1)
-    for _ in range(2):
-        pull(line.database, line.settings, studio.client)
+    studio.wait(10)
     studio.people.annotate(second, [], 0)
     assert pull(line.database, line.settings, studio.client) == 0, "no task is recorded yet"
+    studio.client.import_tasks(studio.project.id, [{"data": {"image": "other.png"}}])  # else the cursor would stand on the last act
+    studio.wait(10)
+    studio.client.import_tasks(studio.project.id, [{"data": {"image": "another.png"}}])
+    pull(line.database, line.settings, studio.client)
     assert push(line.database, line.settings, studio.client) == 2
     pull(line.database, line.settings, studio.client)
     assert {status for status, _ in statuses(line).values()} == {"approved"}
