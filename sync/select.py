@@ -43,7 +43,7 @@ from sync.similar import Known
 
 log = structlog.get_logger(__name__)
 
-READ_SECONDS = 120  # for the pool; 50,000 captures take some 6 s of a core that has nothing else to do
+READ_SECONDS = 120  # for the pool; 50,000 captures took 15 to 20 s of CPU on a machine that was busy with other work
 LOOKS = 200  # images that one selection lets the model look at; the rest wait for the next
 
 
