@@ -3,8 +3,9 @@ model that was trained on the other half, errors and all.
 
     LABEL_ERRORS_DATA=folder .venv/bin/python -m pytest tests/benchmarks/test_label_errors.py -s
 
-The folder is in YOLO's format (images/, labels/, classes.txt). `LABEL_ERRORS_SEED` repeats a run, `LABEL_ERRORS_UPDATES` says how long is
-trained. Weights and detections are kept in `var/label-errors`, so that judging anew takes seconds.
+The folder is in YOLO's format (images/, labels/, classes.txt). `LABEL_ERRORS_SEED` repeats a run; `LABEL_ERRORS_UPDATES` (3000) and
+`LABEL_ERRORS_SIDE` (320 pixels) say how long and how large is trained: half an hour on two cores that have nothing else to do. Weights and
+detections are kept in `var/label-errors`, so that judging anew takes seconds.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 import pytest
 
 from labelwheel.vision.detection import Detection
+from retrain.precision import map50, match
 from sync.doubt import compare, doubt, learn
 from tests.fixtures import figures
-from tests.fixtures.crossfit import Labelled, detections, read, spoil
+from tests.fixtures.crossfit import SIDE, Labelled, detections, read, spoil
 from tests.fixtures.planted import KINDS
 
 DATA = os.environ.get("LABEL_ERRORS_DATA", "")
@@ -33,14 +35,21 @@ pytestmark = [pytest.mark.skipif(not DATA, reason="LABEL_ERRORS_DATA names no fo
 
 def test_label_errors_are_found() -> None:
     seed = int(os.environ.get("LABEL_ERRORS_SEED") or np.random.SeedSequence().generate_state(1)[0])
-    updates = int(os.environ.get("LABEL_ERRORS_UPDATES", "1000"))
+    updates = int(os.environ.get("LABEL_ERRORS_UPDATES", "3000"))
     print(f"\nseed {seed}")
     names, images = read(Path(DATA))
     spoilt = spoil(images, names, SHARE, seed)
-    folder = FOLDER / f"{seed}-{updates}"
+    folder = FOLDER / f"{seed}-{updates}-{SIDE}"
     seen = detections(folder, names, spoilt, updates, seed)
     scores = judged(spoilt, seen)
-    found = {"seed": seed, "updates": updates, "images": len(spoilt), **curve(scores, spoilt)}
+    found = {
+        "seed": seed,
+        "updates": updates,
+        "side": SIDE,
+        "map50": accuracy(names, spoilt, seen),
+        "images": len(spoilt),
+        **curve(scores, spoilt),
+    }
     figures.write("bench/label-errors.json", found)
     draw(scores, spoilt, figures.ROOT / "var" / "bench" / "label-errors.png")
     assert found["area"] > 0.5, "worse than a coin"
@@ -52,6 +61,14 @@ def judged(images: Sequence[Labelled], seen: Sequence[Sequence[Detection]]) -> n
     middle = len(views) // 2
     halves = views[:middle], views[middle:]
     return np.array([doubt(view, experience).score for half in halves for experience in [learn(half)] for view in half])
+
+
+def accuracy(names: Sequence[str], images: Sequence[Labelled], seen: Sequence[Sequence[Detection]]) -> list[float]:
+    """mAP50 of each half's model on the true boxes of the images that it did not know."""
+    middle = len(images) // 2
+    halves = ((images[:middle], seen[:middle]), (images[middle:], seen[middle:]))
+    found = [map50(match([image.truth for image in half], there, names), np.ones((1, len(half)))) for half, there in halves]
+    return [round(float(value[0]), 3) for value in found]
 
 
 def curve(scores: np.ndarray, images: list[Labelled]) -> dict[str, Any]:
