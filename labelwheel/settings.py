@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Days after which what was selected and nobody touched leaves the queue and Label Studio; audits stay. 0: never.",
     )
-    push_chunk: int = Field(25, ge=1, le=500, description="Tasks in one import request to Label Studio.")
+    push_chunk: int = Field(100, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
     old_predictions: str = Field(
         "keep",
