@@ -123,13 +123,15 @@ def _insert(
 
 def _note_states(task: Json, mirrored: Sequence[AnnotationRevision], change: Change, *, accepted: bool) -> bool:
     """Set what stands and what is gone of a task's annotations; whether that changed."""
-    shown = {identity(annotation): datetime.fromisoformat(annotation["updated_at"]) for annotation in task.get("annotations") or []}
+    shown = {identity(annotation): annotation for annotation in task.get("annotations") or []}
     mine = [entry for entry in mirrored if entry.unique_id in shown or entry.ls_task_id == int(task["id"])]
     changed = False
     for entry in mine:
-        now = shown.get(entry.unique_id)
-        if now is not None and entry.updated_at <= now:
+        annotation = shown.get(entry.unique_id)
+        now = datetime.fromisoformat(annotation["updated_at"]) if annotation else None
+        if annotation and now and entry.updated_at <= now:
             changed |= _is_there(entry)
+            changed |= entry.updated_at == now and _note_star(entry, annotation)
         elif entry.deleted_at is None and entry.lost_at is None:
             changed |= _is_gone(entry, now, change, accepted)
     return changed
@@ -139,6 +141,15 @@ def _is_there(entry: AnnotationRevision) -> bool:
     if entry.deleted_at is None and entry.lost_at is None:
         return False
     entry.deleted_at = entry.lost_at = None
+    return True
+
+
+def _note_star(entry: AnnotationRevision, annotation: Json) -> bool:
+    """A star that moves to another annotation of the task leaves no trace on the one that loses it: its `updated_at` stays."""
+    starred = bool(annotation.get("ground_truth"))
+    if bool(entry.body.get("ground_truth")) == starred:
+        return False
+    entry.body = {**entry.body, "ground_truth": starred}
     return True
 
 

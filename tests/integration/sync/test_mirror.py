@@ -245,6 +245,20 @@ def say(tray: Tray, told: dict[str, object], verdict: str, who: str = "rita") ->
         give(session, tray.line.project, tray.reading, identity(told), verdict, who, "because")
 
 
+def test_a_star_that_moves_to_another_annotation_takes_the_approval_along(tray: Tray) -> None:
+    policy(tray, "star")
+    (key,) = tray.push(1)
+    anna, bert = annotation(1, drawn(10)), annotation(2, drawn(20), seconds=5, created=5, who=2)
+    tray.see(tray.task(key, {**anna, "ground_truth": True}, bert))
+    assert tray.in_force() == [(ANNA, [pytest.approx(9.6)])]
+    moved = annotation(2, seconds=9)["updated_at"]
+    tray.see(tray.task(key, anna, {**bert, "ground_truth": True, "updated_at": moved}))
+    assert tray.in_force() == [(BERT, [pytest.approx(19.2)])]
+    tray.see(tray.task(key, anna, {**bert, "ground_truth": False, "updated_at": moved}))
+    assert tray.in_force() == []
+    unchanged(tray)
+
+
 def test_explicit_approval_and_rejection(tray: Tray) -> None:
     policy(tray, "explicit")
     (key,) = tray.push(1)
