@@ -177,6 +177,7 @@ def ingest(
     """
     from console.send import send
 
+    logs_to_stderr()
     raise typer.Exit(send(get_settings(), what, source, prefix, None if as_json else screen))
 
 
@@ -199,6 +200,7 @@ def watch(
     from console.send import follow
     from console.watch import Watched
 
+    logs_to_stderr()
     follow(get_settings(), Watched.of(folder, source, prefix, quiet, move, delete), None if as_json else screen)
 
 

@@ -18,7 +18,7 @@ from labelwheel.lease import hold
 from labelwheel.settings import PREFIX, Settings, get_settings
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-NAMES = {"sync.select", "sync.pull", "sync.check", "retrain.consider", "drift.check", "ml_backend.retain", "sweep"}
+NAMES = {"sync.select", "sync.pull", "sync.check", "sync.expire", "retrain.consider", "drift.check", "ml_backend.retain", "sweep"}
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,7 @@ def test_a_tick_fires_again_when_its_interval_is_over_and_not_before(either_data
     assert set(schedule.turn(either_database, settings, NOON + timedelta(seconds=60))) == NAMES - {
         "drift.check",
         "sync.check",
+        "sync.expire",
         "ml_backend.retain",
     }
 
