@@ -63,6 +63,7 @@ def _check_bytes(data: bytes, max_bytes: int) -> None:
 
 
 def _open(data: bytes) -> Image.Image:
+    sniff_suffix(data)  # before Pillow: where ultralytics is loaded too, its patch of `open` looks for plug-ins to install
     try:
         return Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 from sqlalchemy.orm import Session
 
@@ -115,3 +116,11 @@ def _labelled(session: Session, store: ImageStore, project_id: int, number: int,
             approved_at=now,
         )
     )
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing of one that has just ended, as children of other tests may have."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -14,6 +14,7 @@ from labelwheel.database.tables import Project, TrainingRun
 from labelwheel.settings import Settings
 from retrain import jobs
 from retrain.trigger import cancel, trigger
+from tests.integration.retrain.conftest import command_of
 
 
 def test_cancel_kills_the_trainer(database: Database, settings: Settings, project: Project, label: Callable[..., None]) -> None:
@@ -32,7 +33,7 @@ def test_cancel_kills_the_trainer(database: Database, settings: Settings, projec
 
 
 def _trainers(folder: Path) -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True) if str(folder) in child.cmdline()]
+    return [child.pid for child in psutil.Process().children(recursive=True) if str(folder) in command_of(child)]
 
 
 def _until(seen: Callable[[], bool]) -> None:

@@ -26,6 +26,7 @@ from retrain.spec import read_progress
 from retrain.trigger import trigger
 from retrain.version import restore
 from tests.fixtures.shapes import draw
+from tests.integration.retrain.conftest import command_of
 
 
 def test_from_labels_to_a_served_model_through_a_kill(
@@ -97,7 +98,7 @@ def _kill_trainer_after_an_epoch(folder: Path) -> None:
     """As the kernel's memory killer does: no warning, in the middle of an epoch."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        pids = [child.pid for child in psutil.Process().children() if str(folder) in child.cmdline()]
+        pids = [child.pid for child in psutil.Process().children() if str(folder) in command_of(child)]
         progress = read_progress(folder)
         if pids and progress and progress.epoch >= 3:
             os.kill(pids[0], signal.SIGKILL)
