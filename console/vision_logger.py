@@ -12,6 +12,7 @@ from typing import Any
 
 from console.export import export_folder
 from labelwheel.database import Database, get_database
+from labelwheel.errors import InputError
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.project import current_project
 from labelwheel.settings import Settings, load_settings
@@ -101,7 +102,7 @@ class VisionLogger:
         >>> item["status"], item["labels"][0]["annotator"], item["labels"][0]["boxes"][0]["label"]
         ('approved', 'anna@plant.example', 'open')
         """
-        drawn = [LabelledBox(label, Box(*map(float, box))) for label, box in boxes]
+        drawn = [_box(entry) for entry in boxes]
         return answer.label(self._window(), item_id, drawn, answer.Said(annotator, why, status), lead_time)
 
     def approve_label(self, item_id: int, reviewer: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
@@ -150,3 +151,12 @@ class VisionLogger:
 
     def _window(self) -> Window:
         return answer.open_window(self._database, self.settings, self._label_studio)
+
+
+def _box(entry: Drawn) -> LabelledBox:
+    """A box as callers give it. Raises InputError for anything else."""
+    try:
+        label, (left, top, right, bottom) = entry
+        return LabelledBox(str(label), Box(float(left), float(top), float(right), float(bottom)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{entry!r} is no box.", 'Give a label and four numbers, such as ("scratch", (10, 8, 40, 32)).') from error

@@ -180,6 +180,10 @@ def _raise_priority(window: Window, item_id: int, said: Said) -> None:
 
 def fitted(box: LabelledBox, width: int, height: int) -> LabelledBox:
     """The box within its image. Raises InputError when it has no area there, or sticks out by more than a pixel: wrong units, mostly."""
+    if box.box.x2 <= box.box.x1 or box.box.y2 <= box.box.y1:
+        raise InputError(
+            f"The box {list(box.box.as_tuple())} has no area.", "Give left, top, right, bottom: right and bottom are the larger."
+        )
     inside = box.box.clipped(width, height)
     off = max((abs(a - b) for a, b in zip(inside.as_tuple(), box.box.as_tuple(), strict=True)), default=0.0)
     if not (inside.valid and off <= SLACK):
@@ -284,10 +288,10 @@ def _again(window: Window, turn: Turn) -> Turn:
 def _judge(window: Window, item_id: int, act: str, verdict: str, said: Said, *, starred: bool) -> Json:
     """The verdict first: a star that we set is then never taken for a person's own, and one that was not set is set by a retry."""
     with _turn(window, item_id, act, said, push=False) as turn:
-        _demand(window, turn.item, act, said)
         annotation = newest(turn.task)
         if annotation is None:
             raise Answered(f"Item {item_id} has no label yet.", "Label it first.", _state(window, item_id))
+        _demand(window, turn.item, act, said)
         _say(window, annotation, verdict, said)
         if bool(annotation.get("ground_truth")) != starred:
             window.client.star_annotation(annotation["id"], starred)

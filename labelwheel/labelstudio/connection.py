@@ -89,6 +89,10 @@ def as_our_errors(url: str) -> Iterator[None]:
     from label_studio_sdk.core.api_error import ApiError
     from label_studio_sdk.core.parse_error import ParsingError
 
+    if not url:
+        raise LabelStudioError(
+            "Label Studio has no address: nothing is started here.", "Run `labelwheel up`, or set LABELWHEEL_LABEL_STUDIO_URL."
+        )
     try:
         yield
     except httpx.TransportError as error:

@@ -56,7 +56,9 @@ def to_drawn(boxes: Iterable[LabelledBox], tags: Sequence[ControlTag], width: in
 def _region(box: LabelledBox, tags: Sequence[ControlTag], width: int, height: int, region_id: str) -> dict[str, Any]:
     tag = next((tag for tag in trained_tags(tags) if box.label in tag.labels), None)
     if tag is None:
-        raise InputError(f"The label config has no label {box.label!r}.", "Add it in Label Studio, then `labelwheel connect`.")
+        known = ", ".join(dict.fromkeys(label for tag in trained_tags(tags) for label in tag.labels))
+        message = f"The label config has no label {box.label!r}; it has {known}."
+        raise InputError(message, "Use one of these. A new one is added in Label Studio, then `labelwheel connect`.")
     return {
         "id": region_id,
         "type": tag.result_type,

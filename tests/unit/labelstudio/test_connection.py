@@ -46,3 +46,10 @@ def test_the_guard_of_private_addresses_is_told_from_other_refusals() -> None:
 def test_a_missing_token_is_said_before_anything_is_sent() -> None:
     with pytest.raises(LabelStudioError, match="no token"):
         Connection("http://127.0.0.1:9", "").read("api/version")
+
+
+def test_a_label_studio_that_was_never_started_is_said_at_once() -> None:
+    with pytest.raises(LabelStudioError, match="nothing is started here") as refused:
+        Connection("", "token").read("api/version")
+    assert not isinstance(refused.value, LabelStudioUnreachable), "nothing is gained by asking again"
+    assert "labelwheel up" in refused.value.cure

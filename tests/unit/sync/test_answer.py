@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.vision_logger import VisionLogger
 from labelwheel.database.tables import QUEUE_STATUSES, QueueItem
 from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
@@ -54,11 +55,22 @@ def test_a_box_that_fits_stays_and_a_pixel_beyond_is_clipped(drawing: tuple[list
 
 
 @pytest.mark.parametrize(
-    "box", [(0, 0, 102, 50), (-2, 0, 50, 50), (10, 10, 10, 20), (20, 0, 10, 10), (0, 0, float("nan"), 9), (200, 0, 300, 9)]
-)
-def test_a_box_of_other_units_or_without_area_is_refused(box: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match="100 × 50"):
+    ("box", "said"),
+    [
+        ((0, 0, 102, 50), "100 × 50"), ((-2, 0, 50, 50), "100 × 50"), ((0, 0, float("nan"), 9), "100 × 50"), ((200, 0, 300, 9), "100 × 50"),
+        ((10, 10, 10, 20), "no area"), ((20, 0, 10, 10), "no area"), ((0, 40, 10, 30), "no area"),
+    ],
+)  # fmt: skip
+def test_a_box_of_other_units_or_without_area_is_refused(box: tuple[float, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
         fitted(LabelledBox("open", Box(*box)), 100, 50)
+
+
+@pytest.mark.parametrize("entry", [("open", (1, 2)), ("open", (1, 2, 3, "x")), "open", ("open", (1, 2, 3, 4), 5), None])
+def test_what_is_no_box_is_refused_in_words(entry: Any) -> None:
+    with pytest.raises(InputError, match="is no box") as refusal:
+        VisionLogger().submit_label(1, [entry], annotator="anna")
+    assert refusal.value.cure
 
 
 def turn(**task: Any) -> Turn:
