@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def listed(version: str) -> dict[str, Any]:
     return next(row for row in rows if row["version"] == version)
 
 
+@pytest.fixture
+def _two_threads(tagged: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of two boxes that overlap by just what the suppression allows the last bit of a sum decides, and the number of threads decides that.
+
+    Other tests leave torch with one thread or with two.
+    """
+    import torch
+    from ultralytics.utils import torch_utils
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch_utils, "NUM_THREADS", 2)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_two_threads")
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_weights_of_every_task_serve_a_tag_that_names_them(
     database: Database, settings: Settings, tagged: Project, tmp_path: Path, architecture: str
