@@ -14,7 +14,7 @@ from console.connect import look_for_strangers, open_client
 from labelwheel.database import get_database
 from labelwheel.database.tables import Project
 from labelwheel.settings import Settings
-from sync.adopt import Adoption, adopt
+from sync.exchange.adopt import Adoption, adopt
 
 SHOWN = 20
 WAIT_SECONDS = 2

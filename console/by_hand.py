@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.5
 
 def push(settings: Settings, as_json: bool) -> None:
     """Push all that is pending; what cannot be pushed stays, and is counted as left."""
-    from sync.push import push
+    from sync.exchange.push import push
 
     logs_to_stderr()
     database = get_database()
@@ -42,8 +42,8 @@ def push(settings: Settings, as_json: bool) -> None:
 
 def pull(settings: Settings, as_json: bool) -> None:
     """Pull what changed since the last pull. Raises WentBack while nothing of Label Studio is believed."""
-    from sync.pull import pull
-    from sync.reset import held
+    from sync.exchange.pull import pull
+    from sync.exchange.reset import held
 
     logs_to_stderr()
     database = get_database()

@@ -319,7 +319,7 @@ def resume(what: Annotated[Pausable, typer.Argument(help="selection")]) -> None:
 @app.command()
 def conditions(as_json: AsJson = False) -> None:
     """Say whether a retraining is due, and why."""
-    from retrain.status import conditions
+    from retrain.run.status import conditions
 
     answer = _with_project(conditions)
     if as_json:
@@ -337,8 +337,8 @@ def corrections(
 
     Example: labelwheel corrections --by model
     """
-    from sync.corrections import brief
-    from sync.corrections import corrections as count
+    from sync.corrections.counts import brief
+    from sync.corrections.counts import corrections as count
 
     found = _with_project(lambda session, project, _: count(session, project.id, by.value))
     if as_json:
@@ -385,7 +385,7 @@ def doubts(
     as_json: AsJson = False,
 ) -> None:
     """Show labels that are to be doubted, most doubtful first, and why: what a model that was not trained on them sees otherwise."""
-    from sync.doubts import listing
+    from sync.doubts.listing import listing
 
     rows = _with_project(lambda session, project, _: listing(session, project.id, limit))
     columns = ("label", "annotator", "score", "second_look", "why")
@@ -400,7 +400,7 @@ def doubts(
 def retrain() -> None:
     """Start a retraining now, whatever the policy says. Only one runs at a time."""
     from labelwheel.database import get_database
-    from retrain.trigger import by_hand
+    from retrain.run.trigger import by_hand
 
     project_id = _with_project(lambda _session, project, _settings: project.id)
     run = by_hand(get_database(), get_settings(), project_id)

@@ -15,20 +15,20 @@ from labelwheel.project import current_project, remember_project
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import PREFIX, Settings, remember_secrets
 from labelwheel.vision.label_config import parse, trained_labels
-from retrain.deploy import renew
-from sync import reset
-from sync.adopt import ask_for_adoption
-from sync.approve import parse_policy
-from sync.pull import pull
+from retrain.model.deploy import renew
+from sync.exchange import reset
+from sync.exchange.adopt import ask_for_adoption
+from sync.exchange.pull import pull
+from sync.exchange.reset import Answer
 from sync.queue import take_up
-from sync.reading import reading_of
-from sync.reset import Answer
+from sync.review.approve import parse_policy
+from sync.review.reading import reading_of
 
 
 def connect(settings: Settings, accept_reset: Answer | None = None) -> ProjectRow:
     """Bring Label Studio to where the wheel can turn, and record the project. ml_backend must answer already.
 
-    `accept_reset` says what a person decided about a Label Studio that went back (see `sync.reset`).
+    `accept_reset` says what a person decided about a Label Studio that went back (see `sync.exchange.reset`).
     Raises LabelStudioError (or LabelStudioUnreachable) with the cure, SettingsError when no label config is there.
     """
     client, policy = open_client(settings), parse_policy(settings.approval)
@@ -57,7 +57,7 @@ def connect(settings: Settings, accept_reset: Answer | None = None) -> ProjectRo
 
 
 def look_for_strangers(settings: Settings, project_id: int) -> None:
-    """Have all tasks that others made adopted, in the background, or by whoever calls `sync.adopt` first."""
+    """Have all tasks that others made adopted, in the background, or by whoever calls `sync.exchange.adopt` first."""
     with get_database(settings.database_url).write() as session:
         ask_for_adoption(session, project_id)
 

@@ -133,7 +133,7 @@ def _images(settings: Settings, database: Database) -> Iterator[Fault]:
 
 def _label_studio(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
     from console.connect import wanted_setup
-    from sync import reset
+    from sync.exchange import reset
 
     token = settings.label_studio_token.get_secret_value()
     client = LabelStudio(settings.label_studio_url, token, public_url=settings.label_studio_public_url)
@@ -159,7 +159,7 @@ def _label_studio(settings: Settings, database: Database, project: Project) -> I
 
 def _approval(settings: Settings, project: Project, client: LabelStudio) -> Iterator[Fault]:
     """An approval policy that is none, or that needs more annotators than Label Studio asks for."""
-    from sync.approve import parse_policy
+    from sync.review.approve import parse_policy
 
     try:
         policy = parse_policy(settings.approval)
@@ -294,7 +294,7 @@ def _failed_run(session: Session, project: Project) -> Fault | None:
 
 def _held_pull(session: Session, project: Project) -> Fault | None:
     """Label Studio lost what it knew, and nothing is believed of it until somebody decides."""
-    from sync import reset
+    from sync.exchange import reset
 
     pause = reset.held(session, project.id)
     if pause is None:

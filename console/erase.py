@@ -19,10 +19,10 @@ from labelwheel.resolver.cache import ImageCache
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from ml_backend.keep import is_named
-from retrain.purge import Purged, purge
-from sync.erase import Tasks, bury, delete_tasks, find_image
-from sync.reading import reading_of
-from sync.used import Used, used_image
+from retrain.dataset.purge import Purged, purge
+from sync.review.erase import Tasks, bury, delete_tasks, find_image
+from sync.review.reading import reading_of
+from sync.review.used import Used, used_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from labelwheel.errors import ConflictError, DatasetError, InputError
 from labelwheel.project import current_class_map, current_project
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from retrain.dataset import Excluded, Item, Plan, everything
-from retrain.yolo import FOLDERS, File, image_file, index_files, label_file
+from retrain.dataset.content import Excluded, Item, Plan, everything
+from retrain.dataset.yolo import FOLDERS, File, image_file, index_files, label_file
 
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time in zips: equal labels give equal bytes
 CHUNK = 2**20

@@ -74,7 +74,7 @@ def allow_image(name: Name) -> None:
     """
     from console.erase import look
     from labelwheel.database import get_database
-    from sync.erase import allow
+    from sync.review.erase import allow
 
     database = get_database()
     _, image, _ = look(database, get_settings(), name)

@@ -21,9 +21,9 @@ from labelwheel.settings import Settings
 from labelwheel.shares import read_shares
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import CHAMPION
-from sync.pool import found_of
-from sync.rules import RANDOM
-from sync.score import Scale, uncertainty
+from sync.selection.pool import found_of
+from sync.selection.rules import RANDOM
+from sync.selection.score import Scale, uncertainty
 
 Json = dict[str, Any]
 

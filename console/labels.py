@@ -13,8 +13,8 @@ import typer
 from console.screen import AsJson, logs_to_stderr, screen, show, with_project
 
 if TYPE_CHECKING:
-    from sync.used import Used
-    from sync.withdraw import Withdrawal
+    from sync.review.used import Used
+    from sync.review.withdraw import Withdrawal
 
 app = typer.Typer(help="See labels, derive them anew, take a bad annotator's out.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def list_labels(
 
     Example: labelwheel labels list --status waiting
     """
-    from sync.labels import listing
+    from sync.review.labels import listing
 
     rows = with_project(lambda session, project, _: listing(session, project.id, limit, status and status.value, annotator, image))
     show(rows if as_json else [_short(row) for row in rows], as_json, empty="There is no such label.")
@@ -60,8 +60,8 @@ def rebuild(
     Example: labelwheel labels rebuild --check
     """
     from labelwheel.database import get_database
-    from sync.reading import reading_of
-    from sync.rebuild import rebuild
+    from sync.review.reading import reading_of
+    from sync.review.rebuild import rebuild
 
     project_id, reading = with_project(lambda session, project, settings: (project.id, reading_of(session, project, settings)))
     done = rebuild(get_database(), project_id, reading, check=check)
@@ -93,8 +93,8 @@ def withdraw(
     Example: labelwheel labels withdraw --annotator bert@plant.example --since 2026-11-01 --dry-run
     """
     from labelwheel.database import get_database
-    from sync.reading import reading_of
-    from sync.withdraw import reinstate, withdraw
+    from sync.review.reading import reading_of
+    from sync.review.withdraw import reinstate, withdraw
 
     project, reading = with_project(lambda session, project, settings: (project, reading_of(session, project, settings)))
     moment, reason = since and since.replace(tzinfo=UTC), why or ("taken back" if undo else "withdrawn by hand")

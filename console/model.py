@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from labelwheel.database.tables import ModelVersion
     from labelwheel.vision.class_match import Matching
     from labelwheel.vision.label_config import Slot
-    from retrain.adopt import Adopted, Adoption
+    from retrain.model.adopt import Adopted, Adoption
 
 app = typer.Typer(help="Bring your weights, list versions, deploy one.", no_args_is_help=True)
 
@@ -64,7 +64,7 @@ def import_model(
     """
     from labelwheel.database import get_database
     from labelwheel.vision.class_match import parse_renames
-    from retrain.adopt import Adoption, Offer
+    from retrain.model.adopt import Adoption, Offer
 
     project = with_project(lambda _session, project, _settings: project)
     offer = Offer(path, parse_renames(renames or []), ignore_others, _checked(name, 64))
@@ -84,7 +84,7 @@ def list_models(as_json: AsJson = False) -> None:
 
     Example: labelwheel model list
     """
-    from retrain.catalogue import catalogue
+    from retrain.model.catalogue import catalogue
 
     rows = with_project(lambda session, project, _: catalogue(session, project.id))
     show(rows, as_json, empty="There is no model yet. Train one (`labelwheel conditions`), or bring one: `labelwheel model import FILE`.")
@@ -103,8 +103,8 @@ def deploy_model(
     Example: labelwheel model deploy grade@2 --alias candidate --note "On trial at line 2."
     """
     from labelwheel.database import get_database
-    from retrain.catalogue import find
-    from retrain.deploy import deploy_by_hand
+    from retrain.model.catalogue import find
+    from retrain.model.deploy import deploy_by_hand
 
     if not note.strip():
         raise InputError("The note is empty.", "Say why this version shall serve: whoever comes next wants to know.")
@@ -140,7 +140,7 @@ def _deploy(adopted: Adopted, wanted: bool, note: str, slot: Slot) -> str | None
     """`served_as` of what serves in the slot after it, if that is this version."""
     from labelwheel.database import get_database
     from labelwheel.serving import newest_deployment
-    from retrain.deploy import deploy_by_hand
+    from retrain.model.deploy import deploy_by_hand
 
     present = with_project(lambda session, project, _: newest_deployment(session, project.id, slot))
     if wanted or present is None:

@@ -17,7 +17,7 @@ from labelwheel.pause import paused, told
 from labelwheel.serving import newest_deployment, newest_line_up
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION
-from retrain import status as retraining
+from retrain.run import status as retraining
 from sync import queue
 
 EVENTS = 12

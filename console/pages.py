@@ -15,7 +15,7 @@ from console.overview import overview
 from console.state import state
 from labelwheel.database.tables import QUEUE_STATUSES
 from labelwheel.errors import ConflictError, NotFoundError
-from retrain.trigger import by_hand
+from retrain.run.trigger import by_hand
 
 blueprint = Blueprint("pages", __name__)
 

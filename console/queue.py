@@ -16,7 +16,7 @@ from labelwheel.settings import get_settings
 
 if TYPE_CHECKING:
     from labelwheel.vision.detection import LabelledBox
-    from sync.answer import Said, Window
+    from sync.review.answer import Said, Window
 
 app = typer.Typer()
 
@@ -110,7 +110,7 @@ def label_item(
 
     Example: labelwheel queue label 12 --by anna@plant.example --box scratch:10,20,60,80 --box dent:100,40,130,75
     """
-    from sync.answer import label
+    from sync.review.answer import label
 
     _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status), seconds), as_json)
 
@@ -121,7 +121,7 @@ def approve(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: As
 
     Example: labelwheel queue approve 12 --by eve@plant.example
     """
-    from sync.answer import approve
+    from sync.review.answer import approve
 
     _tell(approve(_window(), item, _said(by, why, status)), as_json)
 
@@ -132,7 +132,7 @@ def reject(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJ
 
     Example: labelwheel queue reject 12 --by eve@plant.example --why "the left scratch is missing"
     """
-    from sync.answer import reject
+    from sync.review.answer import reject
 
     _tell(reject(_window(), item, _said(by, why, status)), as_json)
 
@@ -143,7 +143,7 @@ def skip(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
 
     Example: labelwheel queue skip 12 --by anna@plant.example --why "out of focus"
     """
-    from sync.answer import skip
+    from sync.review.answer import skip
 
     _tell(skip(_window(), item, _said(by, why, status)), as_json)
 
@@ -154,7 +154,7 @@ def flag(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
 
     Example: labelwheel queue flag 12 --by eve@plant.example --why "a customer asks"
     """
-    from sync.answer import flag
+    from sync.review.answer import flag
 
     _tell(flag(_window(), item, _said(by, why, status)), as_json)
 
@@ -198,15 +198,15 @@ def read_box(text: str) -> LabelledBox:
 
 
 def _said(by: str, why: str, status: QueueStatus | None) -> Said:
-    from sync.answer import Said
+    from sync.review.answer import Said
 
     return Said(by, why, status.value if status else None)
 
 
 def _window() -> Window:
     from labelwheel.database import get_database
-    from sync.answer import open_window
     from sync.jobs import open_client
+    from sync.review.answer import open_window
 
     return open_window(get_database(), get_settings(), open_client(get_settings()))
 

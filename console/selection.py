@@ -11,7 +11,7 @@ from labelwheel.database.tables import utcnow
 from labelwheel.pause import paused, told
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
-from sync.select import Outlook, look_out, select_captures
+from sync.selection.select import Outlook, look_out, select_captures
 
 
 def preview(settings: Settings) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from labelwheel.settings import Settings
 
 PRELOAD = {
     "fast": (
-        "sync.select",
-        "sync.push",
-        "sync.pull",
-        "sync.refresh",
+        "sync.selection.select",
+        "sync.exchange.push",
+        "sync.exchange.pull",
+        "sync.exchange.refresh",
         "label_studio_sdk.base_client",
         "retrain.jobs",
         "drift.jobs",

@@ -16,7 +16,7 @@ from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse
 from labelwheel.vision.thresholds import with_thresholds
-from sync.suggest import current, suggestions
+from sync.corrections.suggest import current, suggestions
 
 
 def current_rows(_session: Session, project: Project, settings: Settings) -> list[dict[str, Any]]:

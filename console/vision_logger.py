@@ -1,6 +1,6 @@
 """The wheel from a notebook or a script: what waits, answers to it, and the labels that came of it.
 
-The same code path as REST and the command: an answer is written to Label Studio (see `sync.answer`).
+The same code path as REST and the command: an answer is written to Label Studio (see `sync.review.answer`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from labelwheel.settings import Settings, load_settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
-from sync import answer, queue
-from sync.answer import Window
+from sync import queue
 from sync.jobs import open_client
+from sync.review import answer
+from sync.review.answer import Window
 
 Drawn = tuple[str, Sequence[float]]
 
@@ -30,7 +31,7 @@ class VisionLogger:
     """A connected project: the one of `home`, else of LABELWHEEL_HOME, else of `var/` in this folder.
 
     Items are dicts as `GET /api/labeling-queue` answers them. Raises LabelwheelError, whose `cure` says what to do:
-    NotFoundError for an item that is none, sync.answer.Answered (its `item` is how it stands) when somebody else was first.
+    NotFoundError for an item that is none, sync.review.answer.Answered (its `item` is how it stands) when somebody else was first.
 
     >>> wheel = VisionLogger()
     >>> for item in wheel.get_labeling_queue(limit=2):

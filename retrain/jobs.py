@@ -14,9 +14,9 @@ from labelwheel.errors import ConflictError, DatasetError, InputError, NotFoundE
 from labelwheel.project import current_project
 from labelwheel.settings import get_settings
 from retrain import policy
-from retrain.launch import Cancelled
-from retrain.trigger import by_hand, trigger
-from retrain.work import Work
+from retrain.run.trigger import by_hand, trigger
+from retrain.run.work import Work
+from retrain.training.launch import Cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ def run(run_id: int) -> None:
 
 def control(run_id: int) -> None:
     """Train the control of an ended run, if it is due."""
-    from retrain.control import run_control
+    from retrain.run.control import run_control
 
     work = _work(run_id)
     try:
@@ -106,7 +106,7 @@ def _begin(work: Work) -> bool:
 
 
 def _attempt(work: Work) -> None:
-    from retrain import stages
+    from retrain.run import stages
 
     try:
         stages.turn(work)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Decision, Project, TrainingRun, utcnow
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
-from retrain import labels
+from retrain.dataset import labels
 
 KIND = "policy"
 TRAINED_TASK = "detect"

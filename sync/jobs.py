@@ -11,45 +11,45 @@ REFRESH_SECONDS = 120
 
 
 def select() -> int:
-    from sync.select import select_captures
+    from sync.selection.select import select_captures
 
     return select_captures(get_database(), get_settings(), utcnow())
 
 
 def expire() -> int:
-    from sync.expire import expire
+    from sync.selection.expire import expire
 
     return expire(get_database(), get_settings(), open_client(get_settings()), utcnow())
 
 
 def push() -> int:
-    from sync.push import push
+    from sync.exchange.push import push
 
     return push(get_database(), get_settings(), open_client(get_settings()))
 
 
 def pull() -> int:
-    from sync.pull import pull
+    from sync.exchange.pull import pull
 
     return pull(get_database(), get_settings(), open_client(get_settings()))
 
 
 def check() -> int:
-    from sync.check import check
+    from sync.doubts.check import check
 
     return check(get_database(), get_settings(), utcnow())
 
 
 def refresh(deployment_id: int) -> int:
     """Some minutes' work: the sweep asks again until it is complete, and pulls come in between."""
-    from sync.refresh import refresh
+    from sync.exchange.refresh import refresh
 
     return refresh(get_database(), get_settings(), open_client(get_settings()), deployment_id, seconds=REFRESH_SECONDS)
 
 
 def adopt() -> int:
     """A minute's work: the sweep asks again while something is left, and pulls come in between."""
-    from sync.adopt import adopt
+    from sync.exchange.adopt import adopt
 
     return adopt(get_database(), get_settings(), open_client(get_settings())).adopted
 

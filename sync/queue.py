@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.tables import Capture, Label, LsTask, QueueEvent, QueueItem, Review, utcnow
 from labelwheel.errors import InputError, NotFoundError
-from sync.task import task_key
+from sync.exchange.task import task_key
 
 
 def move(session: Session, item: QueueItem, status: str, who: str, why: str) -> None:

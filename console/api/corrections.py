@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from console.api.query import Query, read
 from console.state import state
-from sync.corrections import By, corrections
+from sync.corrections.counts import By, corrections
 
 blueprint = Blueprint("corrections", __name__, url_prefix="/api/metrics")
 

@@ -13,8 +13,9 @@ from console.state import state
 from labelwheel.storage import ImageStore
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
-from sync import answer, queue
-from sync.answer import Window
+from sync import queue
+from sync.review import answer
+from sync.review.answer import Window
 
 blueprint = Blueprint("labeling_queue", __name__, url_prefix="/api/labeling-queue")
 

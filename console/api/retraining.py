@@ -9,8 +9,8 @@ from pydantic import Field
 
 from console.api.query import Query, read
 from console.state import state
-from retrain import status as retraining
-from retrain.trigger import by_hand
+from retrain.run import status as retraining
+from retrain.run.trigger import by_hand
 
 blueprint = Blueprint("retraining", __name__, url_prefix="/api/retraining")
 

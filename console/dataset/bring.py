@@ -30,8 +30,8 @@ from labelwheel.vision import features, image
 from labelwheel.vision.class_match import Matching
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.image import Pixels
-from sync.imported import mirror_imported
-from sync.reading import reading_of
+from sync.review.imported import mirror_imported
+from sync.review.reading import reading_of
 
 JUDGES = ("val", "test")
 LONGEST_ID = 200

@@ -180,11 +180,12 @@ def _model(version: ModelVersion, settings: Settings) -> dict[str, Any]:
 
 def _rescore(session: Session, run: TrainingRun, settings: Settings) -> dict[str, float]:
     """mAP50 of champion, challenger and control on the run's own holdout, detected anew from the ONNX files on the disk."""
-    from retrain import dataset, evaluate
+    from retrain.dataset import content
+    from retrain.gate import evaluate
 
     if run.dataset_id is None:
         return {}
-    plan = dataset.recall(session, run.dataset_id)
+    plan = content.recall(session, run.dataset_id)
     pixels = evaluate.reader(ImageStore(settings.images_dir), settings, lambda: None)
     items = plan.only("holdout")
     scored = {
@@ -235,7 +236,7 @@ def _mlflow(settings: Settings) -> dict[str, Any]:
 
 def _dvc(settings: Settings, runs: list[dict[str, Any]]) -> dict[str, bool]:
     """Bring each dataset version back from DVC's cache, and hash it again."""
-    from retrain import version
+    from retrain.dataset import version
 
     root = settings.home / "datasets"
     datasets = [run["dataset"] for run in runs if run["dataset"]]

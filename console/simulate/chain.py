@@ -14,8 +14,8 @@ from console.simulate.step import Outcome, Step
 from console.simulate.stock import Photo
 from console.simulate.strategy import Moment, Strategy
 from labelwheel.settings import Settings
-from retrain.dataset import draw
-from retrain.recipe import recipe_for
+from retrain.dataset.content import draw
+from retrain.training.recipe import recipe_for
 
 CONTROL = "control"
 Do = Callable[[Step], Outcome]

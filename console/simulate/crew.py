@@ -14,7 +14,7 @@ from types import TracebackType
 
 from console.simulate.step import Outcome, Step, folder_of, read_outcome, write_step
 from labelwheel.errors import TrainingError
-from retrain.launch import environment
+from retrain.training.launch import environment
 
 LAST_WORDS = 600  # characters of a worker's log that an error quotes
 

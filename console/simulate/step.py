@@ -15,7 +15,7 @@ from typing import Any
 
 from console.simulate.stock import Photo, photo_as_dict, photo_from_dict
 from labelwheel.vision.detection import Detection
-from retrain.spec import Spec
+from retrain.training.spec import Spec
 
 FORM = 1  # of the files; a change makes every step due again
 STEP, OUTCOME, WEIGHTS = "step.json", "outcome.json", "model.pt"
@@ -27,7 +27,7 @@ class Step:
     """Train on some photographs, score on others, look at a pool (and at what is labelled).
 
     `start` is the key of the step whose weights it goes on from, or "". The spec's paths are filled in where it is worked; the rest of it
-    is `retrain.recipe.recipe_for`'s.
+    is `retrain.training.recipe.recipe_for`'s.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished step. `scores` are those of `retrain.evaluate` (empty without a test set), `seen` is by the key of the pool's photos."""
+    """A finished step. `scores` are those of `retrain.gate.evaluate` (empty without a test set), `seen` is by the key of the pool's photos."""
 
     key: str
     updates: int

@@ -1,4 +1,4 @@
-"""How images are chosen: by lot, or by the very code that selects in production (`sync.choose`). Pure."""
+"""How images are chosen: by lot, or by the very code that selects in production (`sync.selection.choose`). Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from console.simulate.step import Seen
 from console.simulate.stock import Photo
 from labelwheel.settings import Settings
-from sync.budget import rules
-from sync.choose import Candidate, Known, Rules, choose
-from sync.known import Space
-from sync.score import Found
-from sync.similar import Vector
+from sync.selection.budget import rules
+from sync.selection.choose import Candidate, Known, Rules, choose
+from sync.selection.known import Space
+from sync.selection.score import Found
+from sync.selection.similar import Vector
 
 Look = Mapping[str, Seen]
 NEVER = datetime.min.replace(tzinfo=UTC)  # no budget was spent before

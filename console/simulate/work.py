@@ -25,12 +25,12 @@ from labelwheel.vision import image
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import Pixels
-from retrain import yolo
-from retrain.dataset import Item, Plan
-from retrain.evaluate import evaluate
-from retrain.export import export_onnx
-from retrain.spec import PROGRESS
-from retrain.train import fit
+from retrain.dataset import yolo
+from retrain.dataset.content import Item, Plan
+from retrain.gate.evaluate import evaluate
+from retrain.training.export import export_onnx
+from retrain.training.spec import PROGRESS
+from retrain.training.train import fit
 
 SCRATCH = ("data", "fit")
 WAIT_SECONDS = 60  # for an orphan of a killed run to notice that its parent is gone

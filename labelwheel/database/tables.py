@@ -118,6 +118,7 @@ class ClassMap(Table):
     version: Mapped[int]
     labels: Mapped[list[Any]]
     drawn_with: Mapped[list[Any] | None]  # every tag that boxes were ever drawn with, with all its labels: what is gone stays readable
+    changes: Mapped[list[Any] | None]  # how it differs from the version before: labels added, renamed, merged, removed
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -299,7 +300,7 @@ class LsTask(Table):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     key: Mapped[str] = mapped_column(String(100))
     queue_item_id: Mapped[int] = mapped_column(ForeignKey("queue_item.id"))
-    ls_task_id: Mapped[int]  # 0: Label Studio has lost the task (see sync.reset)
+    ls_task_id: Mapped[int]  # 0: Label Studio has lost the task (see sync.exchange.reset)
     ls_updated_at: Mapped[datetime | None]  # Label Studio's `updated_at` of the state that was mirrored last
     generation: Mapped[int] = mapped_column(default=1)
     served_as: Mapped[str | None] = mapped_column(String(120))  # version of the newest pre-annotation that we sent
@@ -317,7 +318,7 @@ class AnnotationRevision(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    unique_id: Mapped[str] = mapped_column(String(64))  # "<Label Studio's id>@<created_at>", or IMPORTED + digest: see sync.mirror
+    unique_id: Mapped[str] = mapped_column(String(64))  # "<Label Studio's id>@<created_at>", or IMPORTED + digest: see sync.exchange.mirror
     updated_at: Mapped[datetime]
     key: Mapped[str] = mapped_column(String(100))  # our task key
     ls_annotation_id: Mapped[int]
@@ -444,6 +445,7 @@ class Dataset(Table):
     dvc_hash: Mapped[str | None] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(500))
     class_map_id: Mapped[int] = mapped_column(ForeignKey("class_map.id"))
+    holdout: Mapped[str | None] = mapped_column(String(64))  # version of its holdout: scores on another are not to be compared
     counts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
@@ -486,7 +488,11 @@ class TrainingRun(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     status: Mapped[str] = mapped_column(String(20), default="queued")
-    cause: Mapped[str] = mapped_column(String(40))  # cold_start | new_labels | manual
+    cause: Mapped[str] = mapped_column(String(40))  # cold_start | new_labels | drift | age | manual
+    request: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))  # who asked, and for which start and recipe
+    slice: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # source or class that called for it; the gate looks there
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
     gate_decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id"))
     dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))

@@ -23,9 +23,9 @@ from labelwheel.draw import draw
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.schedule import due_work
 from labelwheel.storage import ImageStore
-from sync.adopt import adopt
-from sync.pull import pull
-from sync.refresh import refresh
+from sync.exchange.adopt import adopt
+from sync.exchange.pull import pull
+from sync.exchange.refresh import refresh
 from tests.acceptance.test_sync_label_studio import drawn
 from tests.fixtures.doors import await_until
 from tests.fixtures.image_server import ImageServer

@@ -21,8 +21,8 @@ from labelwheel.labelstudio import LabelStudio
 from labelwheel.settings import PREFIX, get_settings
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
-from sync import answer
-from sync.answer import Answered, Said
+from sync.review import answer
+from sync.review.answer import Answered, Said
 from tests.acceptance.test_sync_label_studio import Wheel, drawn, wheel
 
 __all__ = ["wheel"]  # the fixture

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from labelwheel.database.tables import LsTask, QueueItem, utcnow
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.pause import pause, resume
-from sync.expire import expire
+from sync.selection.expire import expire
 from tests.acceptance.test_sync_label_studio import Wheel, drawn, wheel  # noqa: F401
 
 LATER = timedelta(days=31)

@@ -13,7 +13,7 @@ from console.connect import connect
 from labelwheel.database.tables import Image, Prediction
 from labelwheel.image_url import image_url
 from labelwheel.serving import LOOK_SECONDS, newest_deployment
-from sync.refresh import refresh
+from sync.exchange.refresh import refresh
 from tests.fixtures.bright import scene
 from tests.fixtures.editor import Editor, open_editor
 from tests.fixtures.label_studio import LABEL_CONFIG, Server

@@ -25,13 +25,13 @@ from labelwheel.errors import LabelStudioUnreachable
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.settings import Settings
 from ml_backend.app import create_app
-from sync.check import check
-from sync.pull import pull
-from sync.push import push
-from sync.reading import reading_of
-from sync.rebuild import rebuild
-from sync.refresh import refresh
-from sync.select import select_captures
+from sync.doubts.check import check
+from sync.exchange.pull import pull
+from sync.exchange.push import push
+from sync.exchange.refresh import refresh
+from sync.review.reading import reading_of
+from sync.review.rebuild import rebuild
+from sync.selection.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG, Server, free_port
 from tests.fixtures.line import TOKEN, Line, line_settings, picture
 
@@ -331,7 +331,7 @@ def test_a_refresh_that_died_half_way_goes_on_and_doubles_nothing(wheel: Wheel, 
         raise LabelStudioUnreachable("The line was cut.")
 
     with monkeypatch.context() as cut:
-        cut.setattr("sync.refresh.CHUNK", 2)
+        cut.setattr("sync.exchange.refresh.CHUNK", 2)
         cut.setattr(wheel.studio, "import_predictions", dying)
         with pytest.raises(LabelStudioUnreachable):
             wheel.refresh(second)

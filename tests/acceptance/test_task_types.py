@@ -14,7 +14,7 @@ from sqlalchemy import select
 from labelwheel.database.tables import ClassMap, ModelVersion
 from labelwheel.vision.geometry import enclosing
 from labelwheel.vision.label_config import CHAMPION, Slot
-from retrain.deploy import deploy_by_hand
+from retrain.model.deploy import deploy_by_hand
 from tests.fixtures.editor import Editor, bounds, open_editor
 from tests.fixtures.finders import BAR, LABELS, scene, write_finder
 from tests.fixtures.label_studio import Server

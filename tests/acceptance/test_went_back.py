@@ -19,9 +19,9 @@ from labelwheel.database.tables import Label, LsTask, Project, QueueItem
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio import LabelStudio
 from labelwheel.labelstudio.provision import fetch_token
-from sync.pull import pull
-from sync.reading import reading_of
-from sync.rebuild import rebuild
+from sync.exchange.pull import pull
+from sync.review.reading import reading_of
+from sync.review.rebuild import rebuild
 from tests.acceptance.test_sync_label_studio import Wheel, drawn, running, wheel
 from tests.fixtures.label_studio import LABEL_CONFIG, Server, free_port, settings_for, started
 from tests.fixtures.line import line_settings

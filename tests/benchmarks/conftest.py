@@ -25,9 +25,9 @@ from labelwheel.project import remember_project
 from labelwheel.settings import PREFIX, Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision
-from retrain.launch import launch
-from retrain.spec import Spec
-from retrain.torchvision import ensure_torchvision
+from retrain.training.launch import launch
+from retrain.training.spec import Spec
+from retrain.training.torchvision import ensure_torchvision
 from tests.fixtures.label_studio import LABEL_CONFIG, free_port
 from tests.fixtures.line import BASIC_PASSWORD, LABELS, line_settings
 
@@ -73,7 +73,7 @@ def _for_large_images(weights: Path) -> Trained:
     import torch
     from ultralytics import YOLO
 
-    from retrain.export import export_onnx
+    from retrain.training.export import export_onnx
 
     checkpoint = torch.load(weights, weights_only=False)
     checkpoint["train_args"]["imgsz"] = SIDE

@@ -27,7 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Dete
         for key, value in {**OFFLINE, "YOLO_CONFIG_DIR": str(folder)}.items():
             patch.setenv(key, os.environ.get(key, value))
         patch.chdir(folder)
-        from retrain.torchvision import ensure_torchvision
+        from retrain.training.torchvision import ensure_torchvision
 
         ensure_torchvision()
         from ultralytics import YOLO

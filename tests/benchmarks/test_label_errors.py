@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from labelwheel.vision.detection import Detection
-from retrain.precision import map50, match
-from sync.doubt import compare, doubt, learn
+from retrain.gate.precision import map50, match
+from sync.doubts.doubt import compare, doubt, learn
 from tests.fixtures import figures
 from tests.fixtures.crossfit import SIDE, Labelled, detections, read, spoil
 from tests.fixtures.planted import KINDS

@@ -28,12 +28,12 @@ from labelwheel.labelstudio.provision import ensure_project
 from labelwheel.project import remember_project
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import pushed_tag
-from sync.desk import open_desk
-from sync.pre_annotate import pre_annotate
-from sync.pull import pull
-from sync.push import push
-from sync.refresh import refresh
-from sync.task import task_payload
+from sync.exchange.desk import open_desk
+from sync.exchange.pre_annotate import pre_annotate
+from sync.exchange.pull import pull
+from sync.exchange.push import push
+from sync.exchange.refresh import refresh
+from sync.exchange.task import task_payload
 from tests.fixtures import figures
 from tests.fixtures.bright import write_finder
 from tests.fixtures.label_studio import LABEL_CONFIG, Server

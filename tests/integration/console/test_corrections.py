@@ -13,7 +13,7 @@ from console.cli import app
 from console.web import create_app
 from labelwheel.database.tables import utcnow
 from labelwheel.settings import PREFIX, get_settings
-from sync.check import check
+from sync.doubts.check import check
 from tests.fixtures.line import TOKEN, Line
 from tests.fixtures.reviewed import annotation, answer, as_task, prediction, region
 

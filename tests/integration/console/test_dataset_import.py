@@ -18,12 +18,14 @@ from labelwheel.draw import draw
 from labelwheel.errors import InputError
 from labelwheel.project import current_class_map
 from labelwheel.settings import PREFIX, get_settings
-from retrain import dataset, labels, policy
-from sync.mirror import mirror_tasks
-from sync.reading import Reading, reading_of
-from sync.select import select_captures
-from sync.settle import mark_deleted, settle
-from sync.task import task_key
+from retrain import policy
+from retrain.dataset import content as contents
+from retrain.dataset import labels
+from sync.exchange.mirror import mirror_tasks
+from sync.exchange.task import task_key
+from sync.review.reading import Reading, reading_of
+from sync.review.settle import mark_deleted, settle
+from sync.selection.select import select_captures
 from tests.fixtures.line import Line, picture
 
 IMAGES = 8
@@ -184,9 +186,9 @@ def test_brought_labels_are_replayed_and_make_no_policy_fire(desk: Line, folder:
         assert (cold.train_labels, cold.new_labels) == (0, 0)
         assert not policy.conditions(session, desk.project, settings)["should_retrain"]
         classes = current_class_map(session, desk.project.id)
-        chosen = dataset.plan(session, desk.project.id, classes, replay=1.0, seed=1)
+        chosen = contents.plan(session, desk.project.id, classes, replay=1.0, seed=1)
         assert {item.split for item in chosen.items} == {"replay"}
-        assert len(dataset.plan(session, desk.project.id, classes, replay=None, seed=1).only("train")) == IMAGES
+        assert len(contents.plan(session, desk.project.id, classes, replay=None, seed=1).only("train")) == IMAGES
 
     assert told(run(folder, "--count-as-new"))["imported"] == IMAGES
     with desk.database.read() as session:

@@ -22,7 +22,7 @@ from labelwheel.errors import ConflictError, InputError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.image import digest
-from retrain.yolo import File
+from retrain.dataset.yolo import File
 from tests.integration.retrain.conftest import database, label, project, settings
 
 __all__ = ["database", "label", "project", "settings"]  # fixtures

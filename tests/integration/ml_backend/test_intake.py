@@ -16,7 +16,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Hint
 from ml_backend.auth import WEBHOOK_HEADER
 from ml_backend.intake import Said, note
-from sync.pull import _settle_hints
+from sync.exchange.pull import _settle_hints
 from tests.fixtures.database import add_project
 from tests.fixtures.doors import await_until
 from tests.fixtures.label_studio import free_port

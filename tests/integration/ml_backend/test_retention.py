@@ -35,8 +35,8 @@ from labelwheel.storage import ASIDE, ImageStore
 from labelwheel.vision.image import digest
 from ml_backend import keep, retention
 from ml_backend.retention import retain, unnamed
-from sync import select as choosing
-from sync.select import select_captures
+from sync.selection import select as choosing
+from sync.selection.select import select_captures
 from tests.fixtures.database import add_project
 from tests.fixtures.line import Line, line_settings, picture
 

@@ -13,7 +13,7 @@ from labelwheel.database.tables import ClassMap, Image, ModelVersion, Prediction
 from labelwheel.errors import ModelError
 from labelwheel.serving import LOOK_SECONDS, Follower, newest_deployment
 from labelwheel.vision.label_config import Slot
-from retrain.deploy import deploy_by_hand, renew
+from retrain.model.deploy import deploy_by_hand, renew
 from tests.fixtures.line import LS_PROJECT, Line
 from tests.integration.ml_backend.test_view import BASIC, edit, served_as
 from tests.unit.vision.test_detector import METADATA, write_model

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from labelwheel.database.tables import Deployment, Image, Prediction, Project
 from labelwheel.serving import newest_deployment
-from retrain.deploy import renew
+from retrain.model.deploy import renew
 from tests.fixtures.line import BASIC_PASSWORD, LS_PROJECT, Line
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"label-studio:{BASIC_PASSWORD}".encode()).decode()}

@@ -23,8 +23,8 @@ from labelwheel.schedule import due_work
 from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
-from retrain.adopt import Adoption
-from retrain.deploy import rollback
+from retrain.model.adopt import Adoption
+from retrain.model.deploy import rollback
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.unit.vision.test_detector import METADATA, write_model
 
@@ -196,7 +196,7 @@ def _assert_a_warm_start_keeps_the_classes(path: Path, network: Any) -> None:
     """The trainer's own network for our two classes, before its first update, against the three classes of the weights."""
     from ultralytics import YOLO
 
-    from retrain.train import _trainer
+    from retrain.training.train import _trainer
 
     start = YOLO(path).model
     trainer = _trainer().__new__(_trainer())

@@ -19,8 +19,8 @@ from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION, Slot
 from retrain.policy import conditions
-from retrain.torchvision import ensure_torchvision
-from retrain.trigger import by_hand
+from retrain.run.trigger import by_hand
+from retrain.training.torchvision import ensure_torchvision
 from tests.integration.retrain.test_adopt import command, project, serving
 from tests.integration.vision.test_tasks import COMPARE, made
 from tests.integration.vision.test_ultralytics import FLOOR, OFFLINE, SIDE, SIZES, picture

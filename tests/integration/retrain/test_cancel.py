@@ -13,7 +13,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Project, TrainingRun
 from labelwheel.settings import Settings
 from retrain import jobs
-from retrain.trigger import cancel, trigger
+from retrain.run.trigger import cancel, trigger
 from tests.integration.retrain.conftest import command_of
 
 

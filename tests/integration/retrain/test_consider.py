@@ -11,8 +11,9 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Project, TrainingRun
 from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
-from retrain import jobs, status
-from retrain.trigger import cancel, trigger
+from retrain import jobs
+from retrain.run import status
+from retrain.run.trigger import cancel, trigger
 
 
 def test_a_tick_without_news_stores_nothing(database: Database, project: Project, label: Callable[..., None]) -> None:

@@ -20,11 +20,12 @@ from labelwheel.registry import EXPERIMENT, KEY, Registry
 from labelwheel.schedule import due_work
 from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
-from retrain import jobs, status
-from retrain.deploy import deploy, rollback
-from retrain.spec import read_progress
-from retrain.trigger import trigger
-from retrain.version import restore
+from retrain import jobs
+from retrain.dataset.version import restore
+from retrain.model.deploy import deploy, rollback
+from retrain.run import status
+from retrain.run.trigger import trigger
+from retrain.training.spec import read_progress
 from tests.fixtures.shapes import draw
 from tests.integration.retrain.conftest import command_of
 

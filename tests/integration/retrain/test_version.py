@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelwheel.errors import DatasetError
-from retrain import version
+from retrain.dataset import version
 
 
 def test_versions_come_back_exactly_locally_and_from_a_remote(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from sqlalchemy import delete, func, select, update
 
 from labelwheel.database.tables import AnnotationRevision, Image, Label, Lease, LsTask, Project, QueueItem, utcnow
 from labelwheel.errors import LabelStudioUnreachable
-from sync.adopt import adopt, ask_for_adoption
-from sync.pull import pull
-from sync.push import push
-from sync.reset import stop
-from sync.select import select_captures
+from sync.exchange.adopt import adopt, ask_for_adoption
+from sync.exchange.pull import pull
+from sync.exchange.push import push
+from sync.exchange.reset import stop
+from sync.selection.select import select_captures
 from tests.fixtures.line import Line, picture
 from tests.fixtures.studio import Counterpart, twin_counterpart
 from tests.fixtures.trouble import LOST_AFTER, Kill, Trouble, Troubled, troubled_commits

@@ -14,9 +14,10 @@ from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.lease import hold
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
-from sync import answer, reset
-from sync.answer import Answered, Said
+from sync.exchange import reset
 from sync.queue import move, set_aside
+from sync.review import answer
+from sync.review.answer import Answered, Said
 from tests.fixtures.line import Line
 from tests.fixtures.place import Place, opened
 from tests.fixtures.studio import USERS

@@ -23,11 +23,11 @@ from labelwheel.database.tables import (
 from labelwheel.serving import load, newest_deployment, predict_stored
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import parse, pushed_tag
-from sync.check import check
-from sync.desk import Desk
-from sync.doubts import listing
-from sync.pre_annotate import pre_annotate
-from sync.task import task_payload
+from sync.doubts.check import check
+from sync.doubts.listing import listing
+from sync.exchange.desk import Desk
+from sync.exchange.pre_annotate import pre_annotate
+from sync.exchange.task import task_payload
 from tests.fixtures.line import Line
 from tests.fixtures.reviewed import annotation, answer, as_round, as_task, label_of, region
 

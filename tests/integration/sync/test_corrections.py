@@ -10,11 +10,11 @@ from sqlalchemy import delete, select
 
 from labelwheel.database.tables import Correction, Deployment, LsTask, ModelVersion
 from labelwheel.errors import NotFoundError
-from sync.corrections import corrections
-from sync.reading import reading_of
-from sync.rebuild import rebuild
-from sync.settle import mark_deleted
-from sync.suggest import suggestions, timed
+from sync.corrections.counts import corrections
+from sync.corrections.suggest import suggestions, timed
+from sync.review.reading import reading_of
+from sync.review.rebuild import rebuild
+from sync.review.settle import mark_deleted
 from tests.fixtures.line import Line
 from tests.fixtures.reviewed import START, annotation, answer, as_task, prediction, region
 

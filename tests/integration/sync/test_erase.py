@@ -26,9 +26,9 @@ from labelwheel.database.tables import (
 from labelwheel.errors import AlreadyRunning, InputError, NotFoundError
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.twin_server import TwinServer
-from retrain import dataset, version, yolo
-from sync.erase import allow, find_image
-from sync.rebuild import rebuild
+from retrain.dataset import content, version, yolo
+from sync.review.erase import allow, find_image
+from sync.review.rebuild import rebuild
 from tests.fixtures.line import Line
 from tests.fixtures.plant import USERS, Plant
 from tests.fixtures.tasks import Tray, annotation, drawn
@@ -53,11 +53,11 @@ def _trained(line: Line) -> None:
         session.execute(update(Capture).values(split="train"))
     with line.database.read() as session:
         classes = session.scalars(select(ClassMap)).one()
-        chosen = dataset.plan(session, line.project.id, classes, replay=None, seed=1)
+        chosen = content.plan(session, line.project.id, classes, replay=None, seed=1)
     yolo.write(chosen, line.store, root / chosen.content_hash)
     hashed = version.keep(root, chosen.content_hash, line.settings.dvc_remote)
     with line.database.write() as session:
-        stored = dataset.remember(session, line.project.id, classes, chosen, f"datasets/{chosen.content_hash}", hashed)
+        stored = content.remember(session, line.project.id, classes, chosen, f"datasets/{chosen.content_hash}", hashed)
         parent = None
         for number, warm in ((2, False), (3, True)):
             run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", metrics={"training": {"warm": warm}})
@@ -103,15 +103,15 @@ def test_an_erased_image_is_gone_and_what_was_made_with_it_is_named(tray: Tray) 
     with line.database.read() as session:
         image = find_image(session, line.project.id, "c-1")
         other = find_image(session, line.project.id, "c-2")
-        content = session.scalars(select(Dataset.content_hash)).one()
+        kept = session.scalars(select(Dataset.content_hash)).one()
     data = line.store.read(image.uri)
     assert len(holding(line.settings.home, data)) >= 3, "store, dataset, DVC's cache"
-    assert preview(line.settings, "c-1").used.datasets == [content]
+    assert preview(line.settings, "c-1").used.datasets == [kept]
     assert rows(line)["predictions"] == 1
 
     done = erase(line.settings, NOBODY, image.sha256[:10], "boss", "somebody is on it")
     assert (done.stored, done.used.models, done.used.descendants, done.purged["datasets"]) == (
-        True, ["labelwheel@2"], ["labelwheel@3"], [content],
+        True, ["labelwheel@2"], ["labelwheel@3"], [kept],
     )  # fmt: skip
     assert "still in Label Studio" in done.error
     assert any("Run this again" in line for line in lines(done))
@@ -121,13 +121,13 @@ def test_an_erased_image_is_gone_and_what_was_made_with_it_is_named(tray: Tray) 
         "features": {}, "descriptor": None, "boxes": [], "withdrawn": True, "body": {"result": []}, "status": "expired", "predictions": 0,
     }  # fmt: skip
     assert rebuild(line.database, line.project.id, tray.reading, check=True).differing == []
-    restored = version.restore(line.settings.home / "datasets", content, line.settings.dvc_remote)
+    restored = version.restore(line.settings.home / "datasets", kept, line.settings.dvc_remote)
     assert {path.stem for path in restored.glob("images/*/*")} == {other.sha256}
 
     again = erase(line.settings, NOBODY, image.sha256, "boss", "again")
     assert (again.stored, again.purged["files"], again.purged["cached"]) == (False, 0, 0)
     with line.database.read() as session:
-        plan = dataset.recall(session, session.scalars(select(Dataset.id)).one())
+        plan = content.recall(session, session.scalars(select(Dataset.id)).one())
     assert [item.sha256 for item in plan.items] == [other.sha256]
 
 
@@ -169,7 +169,7 @@ def test_a_name_must_mean_one_image(tray: Tray) -> None:
 
 
 def test_what_other_images_use_too_stays_in_the_remote_and_the_cache(tmp_path: Path) -> None:
-    from retrain.purge import purge
+    from retrain.dataset.purge import purge
 
     root, remote, sha256, other = tmp_path / "datasets", str(tmp_path / "remote"), "a" * 64, "b" * 64
     for name in ("one", "two"):

@@ -15,12 +15,12 @@ from console.cli import app
 from labelwheel.database.tables import AnnotationRevision, Label, LsTask, QueueEvent, QueueItem, Review, utcnow
 from labelwheel.errors import InputError, NotFoundError, WentBack
 from labelwheel.project import remember_project
-from sync import reset
-from sync.mirror import identity
-from sync.rebuild import rebuild
-from sync.settle import MOST_ROUNDS, mark_deleted
-from sync.verdict import give
-from sync.withdraw import reinstate, withdraw
+from sync.exchange import reset
+from sync.exchange.mirror import identity
+from sync.review.rebuild import rebuild
+from sync.review.settle import MOST_ROUNDS, mark_deleted
+from sync.review.verdict import give
+from sync.review.withdraw import reinstate, withdraw
 from tests.fixtures.line import LABELS, Line
 from tests.fixtures.tasks import START, Tray, annotation, drawn
 

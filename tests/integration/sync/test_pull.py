@@ -11,9 +11,9 @@ from console import by_hand
 from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project, utcnow
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
-from sync import mirror, reset, sweep
-from sync import pull as reconciler
-from sync.reading import reading_of
+from sync.exchange import mirror, reset, sweep
+from sync.exchange import pull as reconciler
+from sync.review.reading import reading_of
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import Line
 from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant

@@ -14,10 +14,10 @@ from labelwheel.errors import LabelStudioRefused, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.project import remember_project
 from labelwheel.schedule import due_work
-from sync.pull import pull
-from sync.push import push
+from sync.exchange.pull import pull
+from sync.exchange.push import push
 from sync.queue import listing, take_up
-from sync.select import select_captures
+from sync.selection.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import LABELS, LS_PROJECT, Line
 from tests.fixtures.studio import Counterpart, twin_counterpart
@@ -154,7 +154,7 @@ def test_a_pre_annotation_that_fits_no_more_keeps_its_item_back(line: Line, stud
         "score": 0.5,
         "result": [{"from_name": "gone", "to_name": "image", "type": "rectanglelabels", "value": {}}],
     }
-    monkeypatch.setattr("sync.push.pre_annotate", lambda desk, items: {item.id: made for item in items if item.id % 2})
+    monkeypatch.setattr("sync.exchange.push.pre_annotate", lambda desk, items: {item.id: made for item in items if item.id % 2})
     assert push(line.database, line.settings, studio.client) == 1
     [fault] = [row["fault"] for row in queue_rows(line) if row["fault"]]
     assert fault.startswith("The pre-annotation does not fit the label config: there is no tag 'gone'.")

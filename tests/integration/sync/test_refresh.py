@@ -7,9 +7,9 @@ from sqlalchemy import select, update
 
 from labelwheel.database.tables import Deployment, Image, Project, QueueItem, utcnow
 from labelwheel.settings import Settings
-from sync.push import push
-from sync.refresh import refresh
-from sync.select import select_captures
+from sync.exchange.push import push
+from sync.exchange.refresh import refresh
+from sync.selection.select import select_captures
 from tests.fixtures.line import Line
 from tests.fixtures.studio import Counterpart, twin_counterpart
 
@@ -85,7 +85,7 @@ def test_an_image_that_is_lost_keeps_no_other_from_its_boxes(either_line: Line, 
 def test_one_whose_time_is_over_goes_on_where_it_was(either_line: Line, studio: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed(either_line, studio, 3)
     second = either_line.deploy(0.6)
-    monkeypatch.setattr("sync.refresh.CHUNK", 2)
+    monkeypatch.setattr("sync.exchange.refresh.CHUNK", 2)
     assert again(either_line, studio, second, seconds=0) == 0
     with either_line.database.read() as session:
         assert session.get_one(Deployment, second.id).refreshed_at is None

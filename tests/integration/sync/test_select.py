@@ -26,10 +26,10 @@ from labelwheel.database.tables import (
     utcnow,
 )  # fmt: skip
 from labelwheel.pause import pause, resume
-from sync import select as selecting
-from sync.expire import EXPIRY
-from sync.replay import replay
-from sync.select import look_out, select_captures
+from sync.selection import select as selecting
+from sync.selection.expire import EXPIRY
+from sync.selection.replay import replay
+from sync.selection.select import look_out, select_captures
 from tests.fixtures.line import Line, picture
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -245,7 +245,7 @@ def test_after_a_deployment_the_pool_is_looked_at_in_bounded_portions(line: Line
 def test_what_is_not_reached_in_time_is_counted_and_the_newest_are_reached_first(line: Line, monkeypatch: Any) -> None:
     saw(line, line.deploy(0.5), *[[box(0.5)]] * 5)
     monkeypatch.setattr(selecting, "READ_SECONDS", 0)
-    monkeypatch.setattr("sync.pool.PORTION", 2)
+    monkeypatch.setattr("sync.selection.pool.PORTION", 2)
     assert {name for name, _ in chosen(line, similar_distance=0)} == {"c-4", "c-5"}
     assert left_out(line) == {"not_reached": 3}
 

@@ -36,7 +36,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         for key, value in {**OFFLINE, "YOLO_CONFIG_DIR": str(folder)}.items():
             patch.setenv(key, os.environ.get(key, value))
         patch.chdir(folder)
-        from retrain.torchvision import ensure_torchvision
+        from retrain.training.torchvision import ensure_torchvision
 
         ensure_torchvision()
         from ultralytics import YOLO

@@ -9,7 +9,7 @@ import pytest
 
 from labelwheel.vision.letterbox import Tensor
 from labelwheel.vision.model_info import ModelInfo
-from retrain.agreement import Agreement, compare, together
+from retrain.model.agreement import Agreement, compare, together
 
 PLAIN = ModelInfo(("a", "b", "c"), (640, 640), 32, end_to_end=False, rectangular=False)
 SELECTED = replace(PLAIN, end_to_end=True)

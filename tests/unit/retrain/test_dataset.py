@@ -24,7 +24,7 @@ from labelwheel.vision import class_map
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, iou_matrix
 from labelwheel.vision.image import digest
-from retrain import dataset, labels, yolo
+from retrain.dataset import content, labels, yolo
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CLASSES = class_map.ClassMap(("dent", "scratch"))
@@ -95,8 +95,8 @@ def draw(session: Session, image: Image, *boxes: tuple[str, list[float]], approv
     return label
 
 
-def plan(session: Session, replay: float | None = None, seed: int = 1) -> dataset.Plan:
-    return dataset.plan(session, 1, session.get_one(ClassMap, 1), replay=replay, seed=seed)
+def plan(session: Session, replay: float | None = None, seed: int = 1) -> content.Plan:
+    return content.plan(session, 1, session.get_one(ClassMap, 1), replay=replay, seed=seed)
 
 
 def test_only_the_newest_standing_approved_label_of_an_image_counts(database: Database, store: ImageStore) -> None:
@@ -180,18 +180,18 @@ def test_a_stored_dataset_reads_the_same_after_its_labels_were_superseded(databa
         image = add(session, store, 1, "train")
         old = draw(session, image, ("dent", [0, 0, 9, 9]), approved=1)
         chosen = plan(session)
-        stored = dataset.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d")
-        assert dataset.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d").id == stored.id
+        stored = content.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d")
+        assert content.remember(session, 1, session.get_one(ClassMap, 1), chosen, "datasets/x", "d").id == stored.id
         old.superseded_by = draw(session, image, approved=2).id
     with database.read() as session:
-        assert dataset.recall(session, stored.id).items == chosen.items
+        assert content.recall(session, stored.id).items == chosen.items
 
 
 def test_labels_of_finished_runs_are_used_up_and_those_of_failed_ones_are_not(database: Database, store: ImageStore) -> None:
     with database.write() as session:
         label = draw(session, add(session, store, 1, "train"))
         held = draw(session, add(session, store, 2, "holdout"))
-        stored = dataset.remember(session, 1, session.get_one(ClassMap, 1), plan(session), "x", "d")
+        stored = content.remember(session, 1, session.get_one(ClassMap, 1), plan(session), "x", "d")
         run = TrainingRun(project_id=1, cause="manual", status="failed", dataset_id=stored.id)
         session.add(run)
         session.flush()
@@ -218,8 +218,8 @@ def test_without_training_labels_there_is_no_dataset(database: Database, store: 
 def test_a_warm_start_takes_all_new_labels_all_of_the_holdout_and_its_share_of_old_ones(
     splits: dict[int, str], old: set[int], replay: float, seed: int
 ) -> None:
-    drawn = dataset.draw(splits, old, replay, seed)
-    assert drawn == dataset.draw(splits, old, replay, seed)
+    drawn = content.draw(splits, old, replay, seed)
+    assert drawn == content.draw(splits, old, replay, seed)
     trainable = {label for label, split in splits.items() if split == "train"}
     new, known = trainable - old, trainable & old
     assert {label for label, split in drawn.items() if split == "train"} == new

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from retrain.gate import GateRules, compare, decide
-from retrain.precision import Matches
+from retrain.gate.decide import GateRules, compare, decide
+from retrain.gate.precision import Matches
 from tests.fixtures import figures
 
 RULES = GateRules(confidence=0.9, min_images=20)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from retrain.evaluate import _coco_detections
-from retrain.precision import average_precision, map50, match
+from retrain.gate.evaluate import _coco_detections
+from retrain.gate.precision import average_precision, map50, match
 
 LABELS = ("a", "b", "c")
 SIDE = 100.0

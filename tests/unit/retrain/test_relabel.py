@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from labelwheel.errors import ModelError
 from labelwheel.vision.detector import Detector
-from retrain.relabel import relabel
+from retrain.model.relabel import relabel
 from tests.unit.vision.test_detector import METADATA, write_model
 
 BLANK = np.zeros((64, 64, 3), np.uint8)

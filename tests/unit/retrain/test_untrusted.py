@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.untrusted import environment
+from retrain.model.untrusted import environment
 
 
 def test_no_secret_of_anybody_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

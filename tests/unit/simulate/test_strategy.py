@@ -14,7 +14,7 @@ from console.simulate.strategy import STRATEGIES, Moment, Strategy, whole
 from labelwheel.settings import Settings
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from sync.score import Found, Scale, uncertainty
+from sync.selection.score import Found, Scale, uncertainty
 
 LABELS = ("crack", "dent")
 MEASURES = [strategy for strategy in STRATEGIES if strategy.name in ("least_confidence", "entropy", "expected_errors")]

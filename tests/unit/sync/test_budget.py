@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from labelwheel.settings import Settings
 from labelwheel.shares import read_shares, share_of
-from sync.budget import Spent, first_rules, rooms, rules
+from sync.selection.budget import Spent, first_rules, rooms, rules
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 names = st.sampled_from(("line-1", "line-2", "line 3"))

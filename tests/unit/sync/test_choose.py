@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.candidate import Candidate, Selection
-from sync.choose import AUDIT_PRIORITY, STRATEGIES, Known, Rules, choose, choose_first, drawn_by_lot
-from sync.rank import cut, rank
-from sync.score import EMPTY, Found
+from sync.selection.candidate import Candidate, Selection
+from sync.selection.choose import AUDIT_PRIORITY, STRATEGIES, Known, Rules, choose, choose_first, drawn_by_lot
+from sync.selection.rank import cut, rank
+from sync.selection.score import EMPTY, Found
 from tests.unit.sync.test_score import images, one
 
 few = settings(max_examples=25)  # a choice of a pool takes some milliseconds, of which a test run has many

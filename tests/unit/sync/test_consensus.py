@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
-from sync.consensus import consensus, overlap
+from sync.review.consensus import consensus, overlap
 
 Drawing = list[LabelledBox]
 EDGES = st.floats(0, 500, allow_nan=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from labelwheel.vision.label_config import parse
-from sync.correct import Outcome, Shown, begun_from, compare, outcomes
+from sync.corrections.correct import Outcome, Shown, begun_from, compare, outcomes
 
 TAGS = parse(
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from sync.doubt import KINDS, Experience, compare, doubt, in_words, learn
+from sync.doubts.doubt import KINDS, Experience, compare, doubt, in_words, learn
 from tests.fixtures.planted import KINDS as PLANTED
 from tests.fixtures.planted import plant
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.reorder import LEAST, doubt, moved
-from sync.rules import STRATEGIES, Rules
-from sync.score import Found
+from sync.selection.reorder import LEAST, doubt, moved
+from sync.selection.rules import STRATEGIES, Rules
+from sync.selection.score import Found
 
 shares = st.floats(0, 1)
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwheel.database.tables import Decision
-from sync.budget import FIRST_BATCH, SELECTION
-from sync.choose import Candidate, Known, Rules, choose, choose_first
-from sync.replay import inputs_of, replay
+from sync.selection.budget import FIRST_BATCH, SELECTION
+from sync.selection.choose import Candidate, Known, Rules, choose, choose_first
+from sync.selection.replay import inputs_of, replay
 from tests.unit.sync.test_choose import known_images, pools, rules_of_all_kinds, told
 
 

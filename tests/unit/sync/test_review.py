@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from labelwheel.errors import SettingsError
 from labelwheel.vision.label_config import parse
-from sync.approve import parse_policy
-from sync.review import OPEN, DerivedLabel, Outcome, Revision, Verdict, derive
+from sync.review.approve import parse_policy
+from sync.review.derive import OPEN, DerivedLabel, Outcome, Revision, Verdict, derive
 from tests.fixtures.label_studio import LABEL_CONFIG
 
 TAGS = parse(LABEL_CONFIG)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.score import EMPTY, MEASURES, Found, Scale, bits, expected_errors, margin, most_doubtful, overlap, uncertainty
+from sync.selection.score import EMPTY, MEASURES, Found, Scale, bits, expected_errors, margin, most_doubtful, overlap, uncertainty
 
 labels = st.sampled_from(("open", "short", "mouse_bite"))
 corners = st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(1, 40), st.integers(1, 40))

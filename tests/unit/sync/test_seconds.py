@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.seconds import ACTS, PRIOR, Timed, at_work, fit
+from sync.corrections.seconds import ACTS, PRIOR, Timed, at_work, fit
 
 counts = st.tuples(*[st.integers(0, 8)] * 5)
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.candidate import Candidate
-from sync.score import Found
-from sync.similar import TOLERANCE, Known, Seen, agree, twins
+from sync.selection.candidate import Candidate
+from sync.selection.score import Found
+from sync.selection.similar import TOLERANCE, Known, Seen, agree, twins
 from tests.unit.sync.test_score import images, one
 
 DISTANCE = 0.05

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.novelty import FEWEST, novelty
-from sync.spread import spread
+from sync.selection.novelty import FEWEST, novelty
+from sync.selection.spread import spread
 
 
 @given(st.integers(1, 30), st.integers(0, 40), st.integers(0, 2**40), st.floats(0, 1))

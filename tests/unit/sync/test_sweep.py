@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwheel.labelstudio.client import Stamp
-from sync.sweep import Known, Sweep, compare
+from sync.exchange.sweep import Known, Sweep, compare
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOTHING = Sweep([], [], {}, [], [], [], [])

@@ -13,7 +13,7 @@ from labelwheel.database.tables import Capture, Image, QueueItem
 from labelwheel.image_url import uri_of_url
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse
-from sync.task import KEY, task_key, task_payload
+from sync.exchange.task import KEY, task_key, task_payload
 from tests.fixtures.label_studio import LABEL_CONFIG
 
 TAG = parse(LABEL_CONFIG)[0]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.geometry import Box
-from sync.seconds import ACTS, PRIOR, Timed
-from sync.thresholds import FATES, GRID, Seen, fates, saved, suggest, tabulate, worth
+from sync.corrections.seconds import ACTS, PRIOR, Timed
+from sync.corrections.thresholds import FATES, GRID, Seen, fates, saved, suggest, tabulate, worth
 
 ACTED = np.array(PRIOR)
 CONFIDENCES = st.integers(6, 99).map(lambda value: value / 100)

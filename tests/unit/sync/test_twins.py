@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.twins import choose_twin
+from sync.exchange.twins import choose_twin
 
 tasks = st.dictionaries(st.integers(1, 9), st.booleans(), min_size=1)
 

@@ -1,0 +1,217 @@
+"""What a dataset holds: which label of which image stands in which split. Known by the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, contains_eager
+
+from labelwheel.database.insert import insert_absent
+from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, DatasetItem, Image, Label
+from labelwheel.errors import DatasetError
+from labelwheel.vision import class_map
+from labelwheel.vision.detection import LabelledBox
+from retrain.dataset import labels
+
+SQL_VARIABLES = 500  # older SQLite takes 999 in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One labelled image. Boxes are in pixels of the upright image; `uri` is the image store's; `dropped` are regions left out."""
+
+    image_id: int
+    label_id: int
+    sha256: str
+    uri: str
+    width: int
+    height: int
+    split: str  # train | replay | holdout
+    source: str
+    boxes: tuple[LabelledBox, ...]
+    dropped: tuple[Mapping[str, str], ...]
+    annotator: str
+    task: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A label that does not enter, and why."""
+
+    label_id: int
+    sha256: str
+    task: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dataset before it is written. Items are sorted by SHA-256, so that equal content gives equal files."""
+
+    items: tuple[Item, ...]
+    excluded: tuple[Excluded, ...]
+    class_map: class_map.ClassMap
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over images, labels, boxes, splits and class ids.
+
+        The labels' ids are in it, so that a label drawn anew with equal boxes still counts as used once it was trained on.
+        """
+        content = [[item.sha256, item.label_id, item.split, [_box_key(box) for box in item.boxes]] for item in self.items]
+        return hashlib.sha256(json.dumps([self.class_map.labels, content]).encode()).hexdigest()
+
+    def only(self, *splits: str) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.split in splits)
+
+    def counts(self) -> dict[str, Any]:
+        """Images by split, boxes by class, images by source, regions left out."""
+        return {
+            "images": dict(sorted(Counter(item.split for item in self.items).items())),
+            "boxes": dict(sorted(Counter(box.label for item in self.items for box in item.boxes).items())),
+            "sources": dict(sorted(Counter(item.source for item in self.items).items())),
+            "background": sum(not item.boxes for item in self.items),
+            "excluded": len(self.excluded),
+            "regions_dropped": sum(len(item.dropped) for item in self.items),
+        }
+
+
+def plan(session: Session, project_id: int, classes: ClassMap, *, replay: float | None, seed: int) -> Plan:
+    """Choose a dataset from the labels of this moment. Raises DatasetError when there is nothing to train on.
+
+    `replay` None takes every training label (from scratch); else all new ones and `replay` times as many old ones, drawn with
+    `seed`. Without new labels a warm start repeats the old ones. The whole holdout is always part of it.
+    """
+    drawn = _standing(session, project_id)
+    if replay is not None:
+        drawn = draw(drawn, labels.consumed(session, project_id), replay, seed)
+    chosen = gather(session, drawn, classes)
+    if not chosen.only("train", "replay"):
+        raise DatasetError("There is no approved label to train on.", "Label images of the training split in Label Studio first.")
+    return chosen
+
+
+def everything(session: Session, project_id: int, classes: ClassMap) -> Plan:
+    """Every approved label of this moment, in its split; it may be empty."""
+    return gather(session, _standing(session, project_id), classes)
+
+
+def _standing(session: Session, project_id: int) -> dict[int, str]:
+    """Splits of the approved labels, by their ids."""
+    splits = labels.splits(session, project_id)
+    return {label_id: splits.get(image_id, "quarantined") for image_id, label_id in labels.approved(session, project_id).items()}
+
+
+def draw(splits: Mapping[int, str], old: set[int], replay: float, seed: int) -> dict[int, str]:
+    """Splits of a warm start: new labels train, some old ones are replayed, the other old ones stay out. Pure."""
+    known = sorted(label for label, split in splits.items() if split == "train" and label in old)
+    fresh = sum(split == "train" for split in splits.values()) - len(known)
+    wanted = min(round(replay * fresh), len(known)) if fresh else len(known)
+    replayed = set(random.Random(seed).sample(known, wanted))  # noqa: S311  a repeatable draw, no secret
+    left_out = set(known) - replayed
+    return {label: "replay" if label in replayed else split for label, split in splits.items() if label not in left_out}
+
+
+def gather(session: Session, splits: Mapping[int, str], classes: ClassMap) -> Plan:
+    """Read the labels with these ids into a plan; quarantined ones are excluded with their reason."""
+    known = class_map.ClassMap(tuple(classes.labels))
+    rows = list(_labels(session, splits))
+    tasks, sources = _tasks(session, rows), _sources(session, rows)
+    quarantined = [row for row in rows if splits[row.id] == "quarantined"]
+    excluded = [
+        Excluded(row.id, row.image.sha256, *tasks[row.id], "quarantined: it resembles images of both splits") for row in quarantined
+    ]
+    items = [_item(row, splits[row.id], sources[row.image_id], tasks[row.id], known) for row in rows if splits[row.id] != "quarantined"]
+    return Plan(tuple(sorted(items, key=lambda item: item.sha256)), tuple(sorted(excluded, key=lambda item: item.sha256)), known)
+
+
+def remember(session: Session, project_id: int, classes: ClassMap, chosen: Plan, path: str, dvc_hash: str) -> Dataset:
+    """The dataset's row and its items; the same content is the same row."""
+    row = {"content_hash": chosen.content_hash, "dvc_hash": dvc_hash, "path": path, "class_map_id": classes.id, "counts": chosen.counts()}
+    insert_absent(session, Dataset, [{"project_id": project_id, **row}])
+    dataset = session.scalars(select(Dataset).where(Dataset.project_id == project_id, Dataset.content_hash == chosen.content_hash)).one()
+    columns = ("image_id", "label_id", "split")
+    insert_absent(
+        session, DatasetItem, [{"dataset_id": dataset.id, **{name: getattr(item, name) for name in columns}} for item in chosen.items]
+    )
+    return dataset
+
+
+def recall(session: Session, dataset_id: int) -> Plan:
+    """The plan of a stored dataset: labels are immutable, so it reads the same for ever."""
+    dataset = session.get_one(Dataset, dataset_id)
+    items = session.execute(select(DatasetItem.label_id, DatasetItem.split).where(DatasetItem.dataset_id == dataset_id)).tuples()
+    return gather(session, dict(items.all()), session.get_one(ClassMap, dataset.class_map_id))
+
+
+def old_items(session: Session, project_id: int, run_id: int, chosen: Plan, seed: int) -> Plan:
+    """The control's plan: as many training images as `chosen` has, of labels older than the run, the replayed ones first."""
+    used = labels.consumed(session, project_id, before_run=run_id)
+    replayed = [item.label_id for item in chosen.only("replay")]
+    mine = {item.image_id for item in chosen.items}
+    newest = {row.image_id: row.id for row in sorted(_labels(session, used), key=lambda row: row.id) if row.image_id not in mine}
+    spare = sorted(newest.values())
+    wanted = min(max(len(chosen.only("train", "replay")) - len(replayed), 0), len(spare))
+    added = random.Random(seed).sample(spare, wanted)  # noqa: S311  a repeatable draw, no secret
+    return gather_same_classes(session, dict.fromkeys([*replayed, *added], "replay"), chosen)
+
+
+def gather_same_classes(session: Session, splits: Mapping[int, str], like: Plan) -> Plan:
+    """A plan of these labels and the holdout of another, with its class map."""
+    classes = ClassMap(labels=list(like.class_map.labels))
+    return gather(session, {**splits, **{item.label_id: "holdout" for item in like.only("holdout")}}, classes)
+
+
+def _item(row: Label, split: str, source: str, task: tuple[int, str], known: class_map.ClassMap) -> Item:
+    drawn = [LabelledBox.from_dict(box) for box in row.boxes]
+    boxes = tuple(box for box in drawn if box.label in known.labels)
+    strangers = tuple(
+        {"region_id": box.region_id, "reason": f"class {box.label!r} is not in the class map"} for box in drawn if box not in boxes
+    )
+    image, dropped = row.image, (*row.exclusions, *strangers)
+    return Item(image.id, row.id, image.sha256, image.uri, image.width, image.height, split, source, boxes, dropped, row.annotator, *task)
+
+
+def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
+    for some in _portions(sorted(ids)):
+        query = select(Label).join(Label.image).where(Label.id.in_(some), Image.erased_at.is_(None))  # what was erased is in no plan again
+        yield from session.scalars(query.options(contains_eager(Label.image)))
+
+
+def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]]:
+    """Label id → Label Studio's task id and our key."""
+    found: dict[int, tuple[int, str]] = {}
+    for some in _portions(row.id for row in rows):
+        query = select(Label.id, AnnotationRevision.ls_task_id, AnnotationRevision.key)
+        query = query.join(AnnotationRevision, AnnotationRevision.id == Label.annotation_revision_id).where(Label.id.in_(some))
+        found.update({label_id: (task, key) for label_id, task, key in session.execute(query).tuples()})
+    return found
+
+
+def _sources(session: Session, rows: Sequence[Label]) -> dict[int, str]:
+    """Image id → source of its first capture."""
+    found: dict[int, str] = {}
+    for some in _portions(row.image_id for row in rows):
+        query = select(Capture.image_id, Capture.source).where(Capture.image_id.in_(some)).order_by(Capture.id.desc())
+        found.update(dict(session.execute(query).tuples().all()))
+    return found
+
+
+def _portions(ids: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(ids)
+    while portion := list(islice(rest, SQL_VARIABLES)):
+        yield portion
+
+
+def _box_key(box: LabelledBox) -> list[Any]:
+    return [box.label, *(round(edge, 4) for edge in box.box.as_tuple())]

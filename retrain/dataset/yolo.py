@@ -1,0 +1,151 @@
+"""A dataset as a folder that ultralytics reads: images, label files, data.yaml, and a manifest that accounts for every label.
+
+Files are copies, never links into the image store: ultralytics mends truncated JPEGs in place.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from PIL import Image as Picture
+
+from labelwheel.errors import DatasetError, LabelwheelError
+from labelwheel.storage import ImageStore
+from labelwheel.vision import geometry, image
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.detection import LabelledBox
+from retrain.dataset.content import Excluded, Item, Plan
+
+ORIENTATION = 0x0112
+FOLDERS = {"train": "train", "replay": "train", "holdout": "holdout"}
+DECIMALS = 7  # a hundredth of a pixel on the largest image accepted
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the folder: its name there, and its content, or the file that it is a copy of."""
+
+    name: str
+    content: bytes | Path
+
+    def put(self, root: Path) -> None:
+        target = root / self.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.content, Path):
+            shutil.copyfile(self.content, target)
+        else:
+            target.write_bytes(self.content)
+
+
+def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object] = lambda: None) -> Path:
+    """Write the plan as `folder`, whole or not at all; a folder that is there already is kept. Returns its data.yaml.
+
+    `beat` is called after each image. Raises DatasetError when an image is gone or cannot be read.
+    """
+    if not folder.exists():
+        draft = folder.with_name(f".{folder.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        for item in plan.items:
+            image_file(item, store).put(draft)
+            label_file(item, plan.class_map).put(draft)
+            beat()
+        for file in index_files(plan):
+            file.put(draft)
+        draft.replace(folder)
+    return folder / "data.yaml"
+
+
+def stem(item: Item) -> str:
+    """File name without suffix: equal names of the cameras' files can never collide."""
+    return item.sha256
+
+
+def to_text(boxes: Iterable[LabelledBox], classes: ClassMap, width: int, height: int) -> str:
+    """YOLO lines `class cx cy w h` in shares of the image; empty when a person saw nothing."""
+    rows = ((classes.id_of(box.label), *geometry.box_to_yolo(box.box, width, height)) for box in boxes)
+    return "".join(f"{row[0]} " + " ".join(f"{value:.{DECIMALS}f}" for value in row[1:]) + "\n" for row in rows)
+
+
+def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[LabelledBox]:
+    """Inverse of `to_text`, up to its decimals."""
+    rows = (line.split() for line in text.splitlines())
+    return [
+        LabelledBox(classes.label_of(int(class_id)), geometry.yolo_to_box(*map(float, shares), width, height))  # type: ignore[call-arg]
+        for class_id, *shares in rows
+    ]
+
+
+def image_file(item: Item, store: ImageStore) -> File:
+    """The item's image. Labels are in upright pixels, so a turned image is written anew, without loss; all others keep their bytes.
+
+    Raises DatasetError when it is gone or cannot be read.
+    """
+    name = f"images/{FOLDERS[item.split]}/{stem(item)}"
+    try:
+        source = store.path(item.uri)
+        with Picture.open(source) as picture:
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+        return File(f"{name}.png", _upright(source.read_bytes())) if turned else File(f"{name}{source.suffix}", source)
+    except (LabelwheelError, OSError) as error:
+        raise DatasetError(
+            f"The image of label {item.label_id} cannot be read: {error}", "Restore the image store from its backup."
+        ) from error
+
+
+def label_file(item: Item, classes: ClassMap) -> File:
+    """The item's boxes."""
+    return File(_label_file(item), to_text(item.boxes, classes, item.width, item.height).encode())
+
+
+def index_files(plan: Plan) -> list[File]:
+    """`data.yaml`, by which ultralytics finds the rest, and `manifest.json`."""
+    judged = "holdout" if plan.only("holdout") else "train"  # ultralytics demands a val set; nothing is chosen by it
+    trained = "train" if plan.only("train", "replay") else judged
+    data = {"train": f"images/{trained}", "val": f"images/{judged}", "names": list(plan.class_map.labels)}
+    # JSON is YAML; without `path`, folders count from data.yaml, so the dataset may move.
+    return [File("data.yaml", _json(data)), File("manifest.json", _json(manifest(plan)))]
+
+
+def _upright(data: bytes) -> bytes:
+    pixels = image.decode(data, max_bytes=len(data), max_pixels=2**31)
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def manifest(plan: Plan) -> dict[str, Any]:
+    """What became of every label: `items`, one each, with status labeled, background or excluded."""
+    entries = [_entry(item) for item in plan.items] + [_excluded(item) for item in plan.excluded]
+    return {"content_hash": plan.content_hash, "names": list(plan.class_map.labels), "counts": plan.counts(), "items": entries}
+
+
+def _entry(item: Item) -> dict[str, Any]:
+    return {
+        "task": item.task,
+        "key": item.key,
+        "image": item.sha256,
+        "label": item.label_id,
+        "status": "labeled" if item.boxes else "background",
+        "labels": _label_file(item),
+        "split": item.split,
+        "regions_in": len(item.boxes) + len(item.dropped),
+        "regions_out": len(item.boxes),
+        "dropped": [dict(region) for region in item.dropped],
+    }
+
+
+def _excluded(item: Excluded) -> dict[str, Any]:
+    same = {"task": item.task, "key": item.key, "image": item.sha256, "label": item.label_id}
+    return {**same, "status": "excluded", "reason": item.reason, "labels": None, "split": None}
+
+
+def _label_file(item: Item) -> str:
+    return f"labels/{FOLDERS[item.split]}/{stem(item)}.txt"

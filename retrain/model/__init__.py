@@ -1,0 +1,1 @@
+"""Models: brought, checked, listed, deployed and rolled back."""

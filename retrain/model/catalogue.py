@@ -1,0 +1,72 @@
+"""Every model version: what it is, where it is from, how good it was, and since when it serves. Reads only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from labelwheel.database.tables import Deployment, ModelVersion, TrainingRun
+from labelwheel.errors import InputError, NotFoundError
+from labelwheel.serving import DEFAULT_TAG
+from retrain.model.adopt import imported
+
+HOLDOUT = "holdout"
+
+
+def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
+    """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout; scores of other holdouts do not compare."""
+    roles = _roles(session, project_id)
+    origins, scores, deployed = imported(session, project_id), _scores(session, project_id), _deployed(session, project_id)
+    rows = session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id).order_by(ModelVersion.id.desc()))
+    return [
+        {
+            "version": row.title,
+            "role": ", ".join(roles.get(row.id, [])),
+            "task": row.task,
+            "map50": scores.get(row.id, {}).get("map50"),
+            "images": scores.get(row.id, {}).get("images"),
+            "origin": f"import of {origins[row.id]['origin']}" if row.id in origins else f"training {row.training_run_id}",
+            "created_at": row.created_at.isoformat(timespec="seconds"),
+            "deployed_at": deployed[row.id].isoformat(timespec="seconds") if row.id in deployed else None,
+        }
+        for row in rows
+    ]
+
+
+def find(session: Session, project_id: int, name: str, ours: str) -> ModelVersion:
+    """The version that a person names: `grade@3`, or `3` of the model called `ours`. Raises InputError or NotFoundError."""
+    model, _, number = name.rpartition("@")
+    if not number.isdecimal():
+        raise InputError(f"{name!r} is no version.", "Name it as `labelwheel model list` does, or by its number alone.")
+    query = select(ModelVersion).where(ModelVersion.project_id == project_id, ModelVersion.name == (model or ours))
+    found = session.scalar(query.where(ModelVersion.version == int(number)))
+    if found is None:
+        raise NotFoundError(f"There is no model version {name}.", "See `labelwheel model list`.")
+    return found
+
+
+def _roles(session: Session, project_id: int) -> dict[int, list[str]]:
+    """Model version id → where it serves: `champion`, or a model's name and alias as tags name it."""
+    newest = select(func.max(Deployment.id)).where(Deployment.project_id == project_id).group_by(Deployment.tag, Deployment.role)
+    found: dict[int, list[str]] = {}
+    for row in session.scalars(select(Deployment).where(Deployment.id.in_(newest)).order_by(Deployment.id)):
+        found.setdefault(row.model_version_id, []).append(row.role if row.tag == DEFAULT_TAG else f"{row.tag}@{row.role}")
+    return found
+
+
+def _scores(session: Session, project_id: int) -> dict[int, dict[str, Any]]:
+    """Model version id → its newest scores on a holdout, as challenger or as champion."""
+    found: dict[int, dict[str, Any]] = {}
+    for run in session.scalars(select(TrainingRun).where(TrainingRun.project_id == project_id).order_by(TrainingRun.id)):
+        if run.metrics.get("judged_on", HOLDOUT) == HOLDOUT:
+            judged = ((run.champion_id, "champion"), (run.challenger_id, "challenger"))
+            found.update({version: run.metrics[role] for version, role in judged if version and run.metrics.get(role)})
+    return found
+
+
+def _deployed(session: Session, project_id: int) -> dict[int, datetime]:
+    query = select(Deployment.model_version_id, func.max(Deployment.created_at)).where(Deployment.project_id == project_id)
+    return dict(session.execute(query.group_by(Deployment.model_version_id)).tuples().all())

@@ -1,0 +1,82 @@
+"""What did the new labels buy? The control trains as long from the same weights, on old labels only, and is scored on the same holdout."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, TrainingRun
+from labelwheel.errors import DatasetError
+from retrain.dataset import content, yolo
+from retrain.dataset.content import Plan
+from retrain.run.stages import score
+from retrain.run.work import Work
+from retrain.training import launch, spec
+from retrain.training.spec import Result, Spec
+
+log = structlog.get_logger(__name__)
+
+
+def run_control(work: Work) -> None:
+    """Train and score the control of an ended run, if one is due. Gives way to a real training; the sweep asks again."""
+    row = work.row()
+    if (row.control or {}).get("state") != "due" or _busy(work, row.project_id):
+        return
+    try:
+        outcome = _train_and_score(work, row)
+    except launch.Cancelled:
+        log.info("control gave way to a training", run=row.id)
+        return
+    except Exception as error:
+        outcome = {"state": "failed", "error": str(error)}
+        log.exception("control failed", run=row.id)
+    with work.database.write() as session:
+        session.get_one(TrainingRun, row.id).control = outcome
+
+
+def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
+    with work.database.read() as session:
+        original = content.recall(session, row.dataset_id or 0)
+        old = content.old_items(session, row.project_id, row.id, original, row.id)
+    images = len(old.only("replay"))
+    if not images:
+        raise DatasetError("There are no older labels to train a control on.", "A control needs an earlier run.")
+    folder = work.folder / "control"
+    data = yolo.write(old, work.store, folder / "dataset")
+    recipe = spec.read_spec(folder) or _recipe(work, folder, data, images)
+    result = launch.launch(recipe, lambda _progress: not _busy(work, row.project_id))
+    scores = score(work, Path(result.onnx), original, original.only("holdout")).as_dict()
+    mlflow_run = _mirror(work, row, old, recipe, result, scores)
+    training = {"updates": result.updates, "seconds": result.seconds, "train_images": images, "seed": recipe.seed}
+    shutil.copyfile(result.onnx, work.models / "control.onnx")  # so that anybody may score it again
+    shutil.rmtree(folder, ignore_errors=True)
+    return {"state": "done", **scores, **training, "mlflow_run_id": mlflow_run}
+
+
+def _recipe(work: Work, folder: Path, data: Path, images: int) -> Spec:
+    original = spec.read_spec(work.folder)
+    if original is None or not original.warm:
+        raise DatasetError("The run's recipe is gone, or it did not start warm.", "Controls follow warm starts only.")
+    return replace(original, folder=str(folder), data=str(data), images=images, updates=original.updates_made)
+
+
+def _mirror(work: Work, row: TrainingRun, old: Plan, recipe: Spec, result: Result, scores: dict[str, Any]) -> str:
+    run_id = work.registry.run(f"{work.key()}-control", f"control of training {row.id}")
+    work.registry.note(
+        run_id, {"updates": recipe.updates, "images": recipe.images, "seed": recipe.seed}, {"labelwheel.dataset": old.content_hash}
+    )
+    work.registry.measure(run_id, spec.read_history(Path(recipe.folder)))
+    work.registry.measure(run_id, [(result.epochs, {name: scores[name] for name in ("map50", "map50_95")})])
+    work.registry.end(run_id)
+    return run_id
+
+
+def _busy(work: Work, project_id: int) -> bool:
+    active = select(TrainingRun.id).where(TrainingRun.project_id == project_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+    with work.database.read() as session:
+        return session.scalar(active.limit(1)) is not None

@@ -1,0 +1,196 @@
+"""The stages of a run: export, train, evaluate, conclude. Each does nothing when its outcome is recorded, so any may be asked again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labelwheel import queue
+from labelwheel.database.tables import Dataset, Decision, ModelVersion, TrainingRun, utcnow
+from labelwheel.errors import TrainingError
+from labelwheel.project import current_class_map
+from labelwheel.serving import model_path, newest_deployment
+from labelwheel.settings import Settings
+from labelwheel.vision.detector import Detector
+from labelwheel.vision.image import digest
+from retrain.dataset import content, labels, version, yolo
+from retrain.dataset.content import Item, Plan
+from retrain.gate import decide as gate
+from retrain.gate.evaluate import Scores, evaluate, reader
+from retrain.model.deploy import deploy
+from retrain.run.mirror import mirror
+from retrain.run.work import Work
+from retrain.training import launch, spec
+from retrain.training.recipe import recipe_of, weights_of
+from retrain.training.spec import Progress, Result, Spec
+
+log = structlog.get_logger(__name__)
+
+EXPORTED, TRAINED = 5.0, 90.0  # percent of a run when these stages are done
+GATE = "gate"
+
+
+def turn(work: Work) -> None:
+    """From wherever the run stands to its end."""
+    for stage in (export, train, judge, conclude):
+        stage(work)
+
+
+def export(work: Work) -> None:
+    """Choose the labels, write the folder, keep it in DVC, record it."""
+    row = work.row()
+    if row.dataset_id is not None:
+        return
+    work.set(status="exporting")
+    with work.database.read() as session:
+        classes = current_class_map(session, row.project_id)
+        champion = newest_deployment(session, row.project_id)
+        warm = weights_of(champion.model_version if champion else None, work.settings) is not None
+        chosen = content.plan(session, row.project_id, classes, replay=work.settings.replay if warm else None, seed=work.run_id)
+        fresh = _fresh_labels(session, row, chosen)
+    folder = work.datasets / chosen.content_hash
+    yolo.write(chosen, work.store, folder, work.beat)
+    dvc_hash = version.keep(work.datasets, chosen.content_hash, work.settings.dvc_remote)
+    path = str(folder.relative_to(work.settings.home))
+    with work.database.write() as session:
+        stored = content.remember(session, row.project_id, classes, chosen, path, dvc_hash)
+    work.set(dataset_id=stored.id, champion_id=champion.model_version_id if champion else None, new_labels=fresh, percent=EXPORTED)
+
+
+def train(work: Work) -> None:
+    """Run the trainer until its result is there."""
+    row = work.row()
+    if row.challenger_id is not None:
+        return
+    work.set(status="training")
+    recipe = spec.read_spec(work.folder) or recipe_of(work, row)
+
+    def wanted(progress: Progress | None) -> bool:
+        work.beat(**_told(row, progress))
+        return True
+
+    result = launch.launch(recipe, wanted)
+    work.set(percent=TRAINED, metrics=_merged(work, training=_training(recipe, result)))
+
+
+def judge(work: Work) -> None:
+    """Score challenger and champion on the same images, let the gate decide, register the challenger."""
+    row = work.row()
+    if row.challenger_id is not None:
+        return
+    work.set(status="evaluating")
+    recipe, result = spec.read_spec(work.folder), spec.read_result(work.folder)
+    if recipe is None or result is None:
+        raise TrainingError("The trainer's files are gone.", f"Nobody but the run may write to {work.folder}.")
+    with work.database.read() as session:
+        stored, chosen = session.get_one(Dataset, row.dataset_id), content.recall(session, row.dataset_id or 0)
+        deployed = newest_deployment(session, row.project_id)
+        champion = deployed.model_version if deployed else None
+    onnx, weights = _keep_model(work, result)
+    # A first model may have no holdout yet: its training images then show at least whether it detects anything.
+    items = chosen.only("holdout") or (() if champion else chosen.items)
+    challenger = score(work, onnx, chosen, items, work.beat)
+    rival = score(work, model_path(champion.onnx_uri, work.settings), chosen, items, work.beat) if champion else None
+    verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
+    values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
+    metrics = _merged(work, judged_on="holdout" if champion or chosen.only("holdout") else "train", **values)
+    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics)
+    with work.database.write() as session:
+        model = ModelVersion(
+            project_id=row.project_id,
+            name=work.settings.model_name,
+            version=number,
+            onnx_uri=_relative(onnx, work.settings),
+            onnx_sha256=digest(onnx.read_bytes()),
+            weights_uri=_relative(weights, work.settings),
+            class_map_id=stored.class_map_id,
+            training_run_id=row.id,
+            mlflow_run_id=mlflow_run,
+        )
+        decision = Decision(
+            project_id=row.project_id,
+            kind=GATE,
+            verdict="promote" if verdict.promote else "keep",
+            reasons=list(verdict.reasons),
+            inputs={**verdict.numbers, "champion_version": champion.title if champion else None, "seed": work.run_id},
+        )
+        session.add_all([model, decision])
+        session.flush()
+        mine = session.get_one(TrainingRun, row.id)
+        mine.challenger_id, mine.gate_decision_id, mine.mlflow_run_id, mine.metrics = model.id, decision.id, mlflow_run, metrics
+        mine.champion_id = champion.id if champion else None
+
+
+def conclude(work: Work) -> None:
+    """Deploy what the gate promoted and end the run."""
+    row = work.row()
+    with work.database.read() as session:
+        decision = session.get_one(Decision, row.gate_decision_id)
+    if decision.verdict == "promote" and row.challenger_id is not None:
+        deploy(work.database, work.settings, row.challenger_id, decision.id)
+    work.registry.end(row.mlflow_run_id or "")
+    status = "promoted" if decision.verdict == "promote" else "kept_champion"
+    warm = (row.metrics.get("training") or {}).get("warm", False)
+    control = {"state": "due"} if warm and work.settings.train_control else None
+    work.set(status=status, percent=100.0, finished_at=utcnow(), error=None, control=control)
+    log.info("training ended", run=row.id, status=status, reasons=decision.reasons)
+    if control:
+        queue.ring("retrain.control", row.id)
+    _tidy(work, row)
+
+
+def score(work: Work, onnx: Path, chosen: Plan, items: Sequence[Item], beat: Callable[[], object] = lambda: None) -> Scores:
+    """A model, as it is served, on some items of a plan; `beat` is called before each image."""
+    detector = Detector(onnx, threads=work.settings.detector_threads)
+    return evaluate(detector, items, reader(work.store, work.settings, beat), chosen.class_map.labels)
+
+
+def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:
+    """Training labels that no finished run was trained on."""
+    return len({item.label_id for item in chosen.only("train")} - labels.consumed(session, row.project_id))
+
+
+def _told(row: TrainingRun, progress: Progress | None) -> dict[str, Any]:
+    if progress is None:
+        return {}
+    seen = {"epoch": progress.epoch, "epochs": progress.epochs, "eta_seconds": progress.eta_seconds, "losses": progress.losses}
+    return {"percent": EXPORTED + (TRAINED - EXPORTED) * progress.percent / 100, "metrics": {**row.metrics, "progress": seen}}
+
+
+def _training(recipe: Spec, result: Result) -> dict[str, Any]:
+    took = {"updates": result.updates, "epochs": result.epochs, "seconds": result.seconds, "resumed": result.resumed}
+    return {**took, "images": recipe.images, "seed": recipe.seed, "warm": recipe.warm, "learning_rate": recipe.learning_rate}
+
+
+def _merged(work: Work, **values: Any) -> dict[str, Any]:
+    return {**{key: value for key, value in work.row().metrics.items() if key != "progress"}, **values}
+
+
+def _keep_model(work: Work, result: Result) -> tuple[Path, Path]:
+    """Copy the model out of the scratch folder, whole or not at all."""
+    onnx, weights = work.models / "model.onnx", work.models / "model.pt"
+    work.models.mkdir(parents=True, exist_ok=True)
+    for source, target in ((result.onnx, onnx), (result.weights, weights)):
+        draft = target.with_name(f".{target.name}")
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+    return onnx, weights
+
+
+def _relative(path: Path, settings: Settings) -> str:
+    return str(path.relative_to(settings.home))
+
+
+def _tidy(work: Work, row: TrainingRun) -> None:
+    """Remove what can be made again: the dataset's working copy (DVC has it) and the trainer's scratch."""
+    with work.database.read() as session:
+        stored = session.scalars(select(Dataset).where(Dataset.id == row.dataset_id)).one()
+    version.drop(work.datasets, stored.content_hash)
+    for name in ("fit", "config"):
+        shutil.rmtree(work.folder / name, ignore_errors=True)

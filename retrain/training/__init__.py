@@ -1,0 +1,1 @@
+"""Training: the recipe, and a trainer that is a process of its own."""

@@ -1,0 +1,1 @@
+"""Corrections: what people did to pre-annotations, and what is learnt from it."""

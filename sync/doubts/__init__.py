@@ -1,0 +1,1 @@
+"""Doubts: labels that a model which never saw them disagrees with."""

@@ -1,0 +1,1 @@
+"""Review: what people said, who may say it, and the labels that follow."""

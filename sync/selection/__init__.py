@@ -1,0 +1,1 @@
+"""Selection: which captures a person shall look at, and in which order."""

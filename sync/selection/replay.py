@@ -1,0 +1,85 @@
+"""A decision that can be made again: what a choice was made from, as it is stored, and the choice that follows from it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from labelwheel.database.tables import Decision
+from sync.selection.budget import FIRST_BATCH
+from sync.selection.candidate import Candidate, Selection
+from sync.selection.choose import choose, choose_first
+from sync.selection.rules import Rules
+from sync.selection.score import Found
+from sync.selection.similar import Known, Vector
+
+
+def inputs_of(rules: Rules, seed: int, candidates: Iterable[Candidate], known: Iterable[Known]) -> dict[str, Any]:
+    """All that a choice followed from, JSON-ready. Boxes and vectors are packed: they are many, and nobody reads them."""
+    return {
+        "rules": asdict(rules),
+        "seed": seed,
+        "candidates": _pack([_candidate(entry) for entry in candidates]),
+        "known": _pack([_known(entry) for entry in known]),
+    }
+
+
+def replay(decision: Decision) -> Selection:
+    """Choose again from what the decision was made from."""
+    inputs = decision.inputs
+    rules, seed = Rules(**inputs["rules"]), int(inputs["seed"])
+    candidates = [_candidate_again(entry) for entry in _unpack(inputs["candidates"])]
+    if decision.kind == FIRST_BATCH:
+        return choose_first(candidates, rules, seed)
+    return choose(candidates, rules, [_known_again(entry) for entry in _unpack(inputs["known"])], seed)
+
+
+def _candidate(entry: Candidate) -> dict[str, Any]:
+    names = ("capture_id", "image_id", "source", "audit", "detections", "drifted", "novelty", "propensity")
+    return {name: getattr(entry, name) for name in names} | _vectors(entry, ("descriptor", "embedding"))
+
+
+def _known(entry: Known) -> dict[str, Any]:
+    names = ("image_id", "source", "detections", "drawn")
+    return {name: getattr(entry, name) for name in names} | _vectors(entry, ("descriptor",))
+
+
+def _candidate_again(entry: Mapping[str, Any]) -> Candidate:
+    return Candidate(**_again(entry, ("descriptor", "embedding")))
+
+
+def _known_again(entry: Mapping[str, Any]) -> Known:
+    return Known(**_again(entry, ("descriptor",)))
+
+
+def _again(entry: Mapping[str, Any], vectors: tuple[str, ...]) -> dict[str, Any]:
+    found = entry["detections"]
+    seen = None if found is None else tuple(Found(label, confidence, tuple(box)) for label, confidence, box in found)
+    return {**entry, "detections": seen, **{name: _read(entry[name]) for name in vectors}}
+
+
+def _vectors(entry: Any, names: tuple[str, ...]) -> dict[str, str | None]:
+    return {name: _written(getattr(entry, name)) for name in names}
+
+
+def _written(vector: Vector | None) -> str | None:
+    return None if vector is None else base64.b64encode(np.asarray(vector, np.float32).tobytes()).decode()
+
+
+def _read(text: str | None) -> Vector | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text), dtype=np.float32)
+
+
+def _pack(entries: list[dict[str, Any]]) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(entries, separators=(",", ":")).encode(), 6)).decode()
+
+
+def _unpack(text: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(zlib.decompress(base64.b64decode(text)))
+    return entries
