@@ -115,13 +115,16 @@ def connect(
     """Connect to a Label Studio project: token, project, storage, ML backend, webhook, view. Safe to repeat.
 
     `up` does it by itself. For a Label Studio of your own set LABELWHEEL_LABEL_STUDIO_URL and LABELWHEEL_LABEL_STUDIO_TOKEN,
-    start ml_backend, then run this. Tasks that are there already are adopted, with their annotations; Ctrl-C leaves the rest to the scheduler.
+    start ml_backend (without `up` set LABELWHEEL_ML_BACKEND_URL), then run this. Tasks that are there already are adopted, with their
+    annotations; Ctrl-C leaves the rest to the scheduler.
     Tasks whose image cannot be had are named, and left as they are: mend that, and run it again. Exit code 1 if there are any.
     """
     from console.adopt import adopt_all
     from console.connect import connect
+    from console.whereabouts import Whereabouts
 
     settings = get_settings()
+    Whereabouts(settings)()  # Label Studio shall be given no address that a stranger may hold
     row = connect(settings, accept_reset.value if accept_reset else None)
     screen.print(f"[green]✓[/] Connected to project [bold]{row.title}[/] ({settings.label_studio_url}/projects/{row.ls_project_id}).")
     if settings.adopt if adopt is None else adopt:

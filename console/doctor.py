@@ -89,10 +89,14 @@ def _scheduler(settings: Settings, database: Database) -> Iterator[Fault]:
 
 
 def _servers(settings: Settings) -> Iterator[Fault]:
-    for name, url in (("ml_backend", settings.ml_backend_url), ("console", settings.console_url)):
+    for name, url, mark in (("ml_backend", settings.ml_backend_url, "unanswered"), ("console", settings.console_url, "database")):
         try:
-            requests.get(f"{url}/health", timeout=5).raise_for_status()
-        except requests.RequestException as error:
+            answer = requests.get(f"{url}/health", timeout=5)
+            answer.raise_for_status()
+            found = answer.json()
+            if not isinstance(found, dict) or mark not in found:
+                yield Fault(f"{name}_down", f"Something that is not {name} answers at {url}.", CURE_UP.format(logs=settings.log_dir))
+        except requests.RequestException as error:  # no JSON, too
             yield Fault(f"{name}_down", f"{name} does not answer at {url} ({type(error).__name__}).", CURE_UP.format(logs=settings.log_dir))
 
 

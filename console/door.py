@@ -1,4 +1,4 @@
-"""A client of the camera's door that waits: for room when asked to (429), and for a server that is away."""
+"""A client of the camera's door that waits: for room when asked to (429), and for a server that is away, or not started yet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import requests
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
+from console.whereabouts import NothingRuns
 from labelwheel.errors import LabelwheelError
 
 TIMEOUT = (5, 60)  # seconds to connect, to answer
@@ -51,77 +52,90 @@ class Answer:
 
 
 class Door:
-    """`POST /inspect` at `url`. Threads may share it; `stopping` ends every wait; `patience` is in seconds, None for ever."""
+    """`POST /inspect` at `where()`, which is asked before each request: the token goes to nobody else.
+
+    Threads may share it; `stopping` ends every wait; `patience` is in seconds, None for ever.
+    """
 
     def __init__(
         self,
-        url: str,
+        where: Callable[[], str],
         token: str,
         *,
         patience: float | None = 60,
         stopping: threading.Event | None = None,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._url, self._patience, self._told = url, patience, told
+        self._where, self._patience, self._told = where, patience, told
         self.stopping = stopping or threading.Event()
         self._session = requests.Session()
-        self._session.auth = _Bearer(token)  # as a header alone, a .netrc would overrule it
+        self._bearer = _Bearer(token)  # as a header alone, a .netrc would overrule it
 
     def known(self, asked: Mapping[str, str]) -> set[str]:
         """External ids, of those asked with their SHA-256, under which these very bytes are known."""
-        answer = self._ask(lambda: self._session.post(f"{self._url}/inspect/known", json={"captures": dict(asked)}, timeout=TIMEOUT))
+        answer = self._ask(lambda url: self._post(f"{url}/inspect/known", json={"captures": dict(asked)}))
         return set(answer.json()["known"]) if answer is not None and answer.ok else set()  # else each is told by itself what is wrong
 
     def send(self, source: str, external_id: str, captured_at: datetime, name: str, data: bytes) -> Answer:
-        """Send one image. Raises DoorClosed, DoorSilent, Stopped: for the others there is no sense in trying either."""
+        """Send one image. Raises DoorClosed, DoorSilent, NothingRuns, Stopped: for the others there is no sense in trying either."""
         fields = {"source": source, "external_id": external_id, "captured_at": captured_at.isoformat()}
         files = {"image": (name, data)}
-        answer = self._ask(lambda: self._session.post(f"{self._url}/inspect", data=fields, files=files, timeout=TIMEOUT))
+        answer = self._ask(lambda url: self._post(f"{url}/inspect", data=fields, files=files))
         if answer is None:
             return Answer("refused", "The connection broke each time it was sent.")
         if answer.ok:
             return Answer("new" if answer.status_code == 201 else "known")
         return Answer("refused", _message(answer))
 
-    def _ask(self, send: Callable[[], requests.Response]) -> requests.Response | None:
+    def _post(self, address: str, **content: Any) -> requests.Response:
+        return self._session.post(address, auth=self._bearer, timeout=TIMEOUT, **content)
+
+    def _ask(self, send: Callable[[str], requests.Response]) -> requests.Response | None:
         """Ask until there is an answer; None when it is the request that breaks the connection."""
-        broken, silent_since = 0, time.monotonic()
+        broken, silent_since, url = 0, time.monotonic(), ""
         while not self.stopping.is_set():
             try:
-                answer = send()
+                url = self._where()
+                answer = send(url)
+            except NothingRuns as error:
+                pause = self._away(silent_since, error)
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if not self._is_well():
-                    pause = self._away(silent_since)
+                if not self._is_well(url):
+                    pause = self._away(silent_since, _silent(url))
                 elif (broken := broken + 1) == BROKEN:
                     return None
                 else:
                     pause, silent_since = PAUSES[broken], time.monotonic()
             except requests.RequestException as error:
-                raise DoorClosed(f"{self._url} cannot be asked ({type(error).__name__}).", "Correct LABELWHEEL_ML_BACKEND_URL.") from error
+                raise DoorClosed(f"{url} cannot be asked ({type(error).__name__}).", "Correct LABELWHEEL_ML_BACKEND_URL.") from error
             else:
                 if answer.status_code in CLOSED:
-                    raise _closed(answer, self._url)
+                    raise _closed(answer, url)
                 if answer.status_code not in (429, *AWAY):
                     return answer
                 silent_since = time.monotonic() if answer.status_code == 429 else silent_since
-                pause = _pause(answer) if answer.status_code == 429 else self._away(silent_since)
+                pause = _pause(answer) if answer.status_code == 429 else self._away(silent_since, _silent(url))
                 self._told(f"waiting: {_message(answer)}")
             self.stopping.wait(pause)
         raise Stopped("Stopped.")
 
-    def _away(self, since: float) -> float:
-        """How long to pause for a server that is away since then."""
+    def _away(self, since: float, error: LabelwheelError) -> float:
+        """How long to pause for a server that is away since then; raises `error` when that was too long."""
         gone = time.monotonic() - since
         if self._patience is not None and gone > self._patience:
-            raise DoorSilent(f"ml_backend does not answer at {self._url}.", "Is `labelwheel up` running? What was sent is not sent again.")
-        self._told("waiting: ml_backend does not answer")
+            raise error
+        self._told(f"waiting: {error.message}")
         return next((pause for pause in PAUSES if gone < 2 * pause), PAUSES[-1])
 
-    def _is_well(self) -> bool:
+    def _is_well(self, url: str) -> bool:
         try:
-            return self._session.get(f"{self._url}/health", timeout=5).ok
+            return self._session.get(f"{url}/health", timeout=5).ok
         except requests.RequestException:
             return False
+
+
+def _silent(url: str) -> DoorSilent:
+    return DoorSilent(f"ml_backend does not answer at {url}.", "Is `labelwheel up` running? What was sent is not sent again.")
 
 
 class _Bearer(requests.auth.AuthBase):

@@ -21,6 +21,7 @@ from console.door import Door, Stopped
 from console.ingest import Outcome, ingest, summary
 from console.items import items_of
 from console.watch import Watched, watch
+from console.whereabouts import NothingRuns, Whereabouts
 from labelwheel.errors import LabelwheelError
 from labelwheel.settings import Settings
 
@@ -38,14 +39,15 @@ class Rate(ProgressColumn):
 
 
 def send(settings: Settings, what: str, source: str | None, prefix: str, screen: Console | None) -> int:
-    """Send what `what` stands for; the exit code. Without a screen one JSON object is printed at the end."""
-    items = items_of(what, source, prefix)
+    """Send what `what` stands for; the exit code. Without a screen one JSON object is printed at the end. Raises NothingRuns."""
+    items, where = items_of(what, source, prefix), Whereabouts(settings)
+    where()
     outcomes: list[Outcome] = []
     failure: LabelwheelError | None = None
     start = time.monotonic()
     with stopped_by_signals() as stopping, _progress(screen, len(items)) as (advance, told):
         try:
-            for outcome in ingest(_door(settings, stopping, told, patience=60), items, settings.max_image_bytes):
+            for outcome in ingest(_door(settings, where, stopping, told, patience=60), items, settings.max_image_bytes):
                 outcomes.append(outcome)
                 advance()
         except LabelwheelError as error:
@@ -59,15 +61,23 @@ def send(settings: Settings, what: str, source: str | None, prefix: str, screen:
 
 def follow(settings: Settings, watched: Watched, screen: Console | None) -> None:
     """Watch until Ctrl-C or SIGTERM; what was being sent is finished first."""
-    counts = Counter[str]()
+    counts, where = Counter[str](), Whereabouts(settings)
+    _tell_if_nothing_runs(where)
     with stopped_by_signals() as stopping, _line(screen) as told:
-        door = _door(settings, stopping, told, patience=None)
+        door = _door(settings, where, stopping, told, patience=None)
         for outcome in watch(door, watched, settings.max_image_bytes, stopping):
             counts[outcome.state] += 1
             _tell(outcome, screen)
             told(_counted(counts))
     if screen:
         screen.print(f"[green]✓[/] Stopped. {_counted(counts)}.", highlight=False)
+
+
+def _tell_if_nothing_runs(where: Whereabouts) -> None:
+    try:
+        where()
+    except NothingRuns as error:
+        Console(stderr=True).print(f"[yellow]•[/] {error.message} Waiting for it. {error.cure}", highlight=False)
 
 
 @contextmanager
@@ -88,9 +98,8 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _door(settings: Settings, stopping: threading.Event, told: Told, patience: float | None) -> Door:
-    token = settings.api_token.get_secret_value()
-    return Door(settings.ml_backend_url, token, patience=patience, stopping=stopping, told=told)
+def _door(settings: Settings, where: Whereabouts, stopping: threading.Event, told: Told, patience: float | None) -> Door:
+    return Door(where, settings.api_token.get_secret_value(), patience=patience, stopping=stopping, told=told)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from console.connect import connect, open_client
 from console.screen import screen
+from console.whereabouts import Whereabouts
 from labelwheel.database.tables import Project
 from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
@@ -40,6 +41,7 @@ def ask_and_apply(settings: Settings, project: Project, thresholds: Mapping[str,
     if not thresholds:
         said.print("Nothing is better: the label config stays as it is.")
         return
+    Whereabouts(settings)()  # what follows connects anew
     told = ", ".join(f"{label} from {value:.2f}" for label, value in thresholds.items())
     if not yes:
         typer.confirm(f"Write into the label config of {project.title!r}: {told}?", abort=True, err=quiet)

@@ -1,7 +1,8 @@
 """Settings: environment variables `LABELWHEEL_*`, then `.env`, then the secrets generated on first start.
 
 `labelwheel up` writes the addresses that it really took to `run/addresses.env`, so that every other command finds a
-running system without being told. The documented table in `docs/settings.md` is generated from the fields below.
+running system without being told; they are believed while that `up` lives. The documented table in `docs/settings.md`
+is generated from the fields below.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import hashlib
 import os
 import re
 import secrets
+import socket
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labelwheel.errors import SettingsError
@@ -80,7 +83,9 @@ class Settings(BaseSettings):
 
     # ml_backend and console
     ml_backend_port: int = Field(9090, ge=1, le=65535, description="Port of ml_backend; the next free one is taken when busy.")
-    ml_backend_url: str = Field("", description="ml_backend's address as Label Studio and cameras reach it. Empty: loopback and port.")
+    ml_backend_url: str = Field(
+        "", description="ml_backend's address as Label Studio and cameras reach it. Empty: loopback and port, while `up` runs."
+    )
     ml_backend_public_url: str = Field("", description="Its address in an annotator's browser (signed image URLs). Empty: the same.")
     ml_backend_user: str = Field("label-studio", description="Basic-auth user that Label Studio presents.")
     ml_backend_password: SecretStr = Field(SecretStr(""), description="Basic-auth password that Label Studio presents. Generated.")
@@ -282,8 +287,11 @@ class Settings(BaseSettings):
         read_shares(value)
         return value
 
+    _ml_backend_given: bool = PrivateAttr(False)
+
     @model_validator(mode="after")
     def _fill_derived(self) -> Settings:
+        self._ml_backend_given = bool(self.ml_backend_url)  # what is derived below counts as set, too
         self.home = self.home.expanduser().resolve()
         self.database_url = self.database_url or f"sqlite:///{self.home / 'labelwheel.db'}"
         self.redis_url = self.redis_url or f"unix://{quote(str(self.valkey_socket))}"
@@ -297,6 +305,20 @@ class Settings(BaseSettings):
         if self.confidence_low > self.confidence_high:
             raise ValueError("confidence_low is above confidence_high")
         return self
+
+    @property
+    def ml_backend_given(self) -> bool:
+        """Whether somebody named ml_backend's address: the user, or the `up` that lives (left out by `load_settings(live=False)`)."""
+        return self._ml_backend_given
+
+    @property
+    def is_up(self) -> bool:
+        """Whether an `up` of this home lives: it noted its addresses, and its supervisord listens."""
+        if not self.addresses_file.exists():
+            return False
+        with closing(socket.socket(socket.AF_UNIX)) as probe:
+            probe.settimeout(2)
+            return probe.connect_ex(str(self.supervisor_socket)) == 0
 
     @property
     def run_dir(self) -> Path:
@@ -338,6 +360,10 @@ class Settings(BaseSettings):
         return Path("/tmp") / f"labelwheel-{os.getuid()}-{key}"  # noqa: S108  TMPDIR differs between terminals; `up` checks owner and mode
 
     @property
+    def supervisor_socket(self) -> Path:
+        return self.socket_dir / "supervisor.sock"
+
+    @property
     def valkey_socket(self) -> Path:
         return self.socket_dir / "valkey.sock"
 
@@ -353,12 +379,16 @@ class Settings(BaseSettings):
 def load_settings(home: Path | None = None, *, live: bool = True) -> Settings:
     """Read settings; raise SettingsError naming each wrong variable and its cure.
 
-    `live=False` leaves out the addresses that `up` took: what the user configured, and nothing else.
+    `live=False` leaves out the addresses that `up` took: what the user configured, and nothing else. So they are when that `up` was
+    killed: whoever has its ports now is a stranger.
     """
     root = Path(home or _configured_home()).expanduser().resolve()
-    files = (root / "secrets.env", Path(".env"), *([root / "run" / "addresses.env"] if live else []))
+    files = (root / "secrets.env", Path(".env"))
     try:
-        return Settings(_env_file=files, home=root)  # type: ignore[call-arg]
+        configured = Settings(_env_file=files, home=root)  # type: ignore[call-arg]
+        if not (live and configured.is_up):
+            return configured
+        return Settings(_env_file=(*files, configured.addresses_file), home=root)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError(_explain(error), "Correct the environment or .env; docs/settings.md lists every setting.") from error
 

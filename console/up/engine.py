@@ -31,7 +31,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.socket = settings.socket_dir / "supervisor.sock"
+        self.socket = settings.supervisor_socket
 
     def answers(self) -> bool:
         """Whether a supervisord runs and is not about to end."""
@@ -103,8 +103,8 @@ class Engine:
         except (StartError, Fault, psutil.Error):
             pass  # it is gone, or does not obey: what is left of it is ended below
         orphans.end(self.settings.home)
-        for name in ("supervisor.sock", "valkey.sock"):
-            (self.settings.socket_dir / name).unlink(missing_ok=True)
+        for path in (self.socket, self.settings.valkey_socket):
+            path.unlink(missing_ok=True)
         if self.settings.socket_dir != self.settings.run_dir:
             with suppress(OSError):  # never made, or something else lies in it
                 self.settings.socket_dir.rmdir()

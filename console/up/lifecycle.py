@@ -190,8 +190,8 @@ def _watch(engine: Engine) -> None:
 
 
 def _close(engine: Engine) -> None:
+    engine.settings.addresses_file.unlink(missing_ok=True)  # first: a port that is let go is a stranger's
     engine.shutdown()
-    engine.settings.addresses_file.unlink(missing_ok=True)
     get_settings.cache_clear()
 
 

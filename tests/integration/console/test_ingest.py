@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,14 +20,15 @@ from typer.testing import CliRunner
 
 from console import door as door_module
 from console.cli import app
-from console.door import Door, DoorClosed, DoorSilent, Stopped
+from console.door import Answer, Door, DoorClosed, DoorSilent, Stopped
 from console.ingest import Outcome, ingest
 from console.items import items_of
-from labelwheel.database.tables import Capture
+from console.whereabouts import NothingRuns, Whereabouts
+from labelwheel.database.tables import Capture, utcnow
 from labelwheel.errors import BackpressureError
 from labelwheel.settings import get_settings
 from ml_backend import pressure
-from tests.fixtures.doors import Visits, await_until, open_door
+from tests.fixtures.doors import Visits, await_until, living, open_door, stranger
 from tests.fixtures.label_studio import free_port
 from tests.fixtures.line import TOKEN, Line, picture
 
@@ -57,7 +59,7 @@ def captures(line: Line) -> int:
 
 
 def run(visits: Visits, what: object, **options: Any) -> list[Outcome]:
-    return list(ingest(Door(visits.url, TOKEN, **options), items_of(str(what), "line-1"), LIMIT))
+    return list(ingest(Door(lambda: visits.url, TOKEN, **options), items_of(str(what), "line-1"), LIMIT))
 
 
 def states(outcomes: list[Outcome]) -> list[str]:
@@ -162,18 +164,52 @@ def test_it_ends_when_nobody_can_be_reached_or_nothing_would_be_taken(line: Line
     fill(folder, 4)
     items = items_of(str(folder), "line-1")
     with pytest.raises(DoorSilent) as silent:
-        list(ingest(Door(f"http://127.0.0.1:{free_port()}", TOKEN, patience=0), items, LIMIT))
+        list(ingest(Door(lambda: f"http://127.0.0.1:{free_port()}", TOKEN, patience=0), items, LIMIT))
     assert "labelwheel up" in silent.value.cure
     with pytest.raises(DoorClosed, match="token"):
-        list(ingest(Door(visits.url, "wrong"), items, LIMIT))
+        list(ingest(Door(lambda: visits.url, "wrong"), items, LIMIT))
     assert captures(line) == 0
 
 
 def test_a_stranger_at_the_port_is_not_taken_for_the_door(folder: Path) -> None:
     fill(folder, 1)
-    with open_door(Flask("stranger")) as stranger, pytest.raises(DoorClosed, match="not ml_backend") as closed:
-        run(stranger, folder)
+    with open_door(Flask("stranger")) as theirs, pytest.raises(DoorClosed, match="not ml_backend") as closed:
+        run(theirs, folder)
     assert "labelwheel up" in closed.value.cure
+
+
+@pytest.mark.parametrize("command", ["ingest {} --source a", "connect"])
+def test_while_nothing_runs_a_stranger_at_the_port_is_told_nothing(
+    line: Line, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    fill(folder, 1)
+    monkeypatch.chdir(tmp_path)
+    given = {"HOME": line.settings.home, "API_TOKEN": TOKEN, "ML_BACKEND_PORT": (port := free_port())}
+    (tmp_path / ".env").write_text("".join(f"LABELWHEEL_{name}={value}\n" for name, value in given.items()))
+    line.settings.run_dir.mkdir(exist_ok=True)
+    line.settings.addresses_file.write_text(f"LABELWHEEL_ML_BACKEND_URL=http://127.0.0.1:{port}\n")  # `up` and all its programs were killed
+    with stranger(port) as told, pytest.raises(NothingRuns, match=f"Nothing runs in {line.settings.home}.*labelwheel up"):
+        CliRunner().invoke(app, shlex.split(command.format(folder)), catch_exceptions=False)
+    assert told == []
+
+
+def test_who_takes_the_port_between_two_images_is_told_nothing_and_the_next_up_is_followed(line: Line, folder: Path) -> None:
+    fill(folder, 3)
+    first, second, third = (item.path.read_bytes() for item in items_of(str(folder), "a") if item.path)
+    stopping, waited = threading.Event(), threading.Event()
+    door = Door(Whereabouts(line.settings), TOKEN, patience=None, stopping=stopping, told=lambda _: waited.set())
+    port = free_port()
+    with open_door(line.app, port) as visits, living(line.settings, ml_backend_url=visits.url):
+        assert door.send("a", "a/1", utcnow(), "1.png", first) == Answer("new")
+    answers: list[Answer] = []
+    sender = threading.Thread(target=lambda: answers.append(door.send("a", "a/2", utcnow(), "2.png", second)))
+    with stranger(port) as told:
+        sender.start()
+        assert waited.wait(30)
+        with open_door(line.app) as visits, living(line.settings, ml_backend_url=visits.url):
+            sender.join(30)
+            assert door.send("a", "a/3", utcnow(), "3.png", third) == Answer("new")
+    assert (answers, told, captures(line)) == ([Answer("new")], [], 3)
 
 
 def test_a_request_that_breaks_the_connection_is_refused_while_the_server_is_well(
@@ -197,7 +233,7 @@ def test_a_request_that_breaks_the_connection_is_refused_while_the_server_is_wel
 def test_stopping_ends_every_wait(line: Line, folder: Path) -> None:
     fill(folder, 4)
     stopping = threading.Event()
-    door = Door(f"http://127.0.0.1:{free_port()}", TOKEN, patience=None, stopping=stopping, told=lambda _: stopping.set())
+    door = Door(lambda: f"http://127.0.0.1:{free_port()}", TOKEN, patience=None, stopping=stopping, told=lambda _: stopping.set())
     with pytest.raises(Stopped):
         list(ingest(door, items_of(str(folder), "line-1"), LIMIT))
 

@@ -48,7 +48,7 @@ def watched(visits: Visits, folder: Path, quiet: float = 0.2, done: Path | None 
     what = Watched.of(folder, "line-1", "", quiet, done, delete)
 
     def follow() -> None:
-        for outcome in watch(Door(visits.url, TOKEN, patience=None, stopping=stopping), what, LIMIT, stopping):
+        for outcome in watch(Door(lambda: visits.url, TOKEN, patience=None, stopping=stopping), what, LIMIT, stopping):
             outcomes.append(outcome)
 
     thread = threading.Thread(target=follow)

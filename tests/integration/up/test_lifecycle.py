@@ -19,6 +19,7 @@ import requests
 from console import up
 from console.up import orphans
 from console.up.ports import is_free
+from console.whereabouts import NothingRuns, Whereabouts
 from labelwheel.settings import Settings, load_settings
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -104,6 +105,7 @@ def test_from_start_to_stop(wheel: Wheel) -> None:
     process = wheel.up_and_ready()
     settings, before = wheel.settings, wheel.pids()
     assert wheel.console_answers()
+    assert Whereabouts(settings)() == settings.ml_backend_url
     assert (wheel.home / "between").exists()
     assert [state.name for state in up.status(settings)] == ["ml-backend", "console"]
 
@@ -128,6 +130,8 @@ def test_from_start_to_stop(wheel: Wheel) -> None:
     assert is_free(settings.console_port)
     assert not settings.addresses_file.exists()
     assert not list(settings.socket_dir.glob("*.sock"))
+    with pytest.raises(NothingRuns):
+        Whereabouts(settings)()
 
 
 def test_ctrl_c_in_the_middle_of_a_start_leaves_nothing(wheel: Wheel) -> None:

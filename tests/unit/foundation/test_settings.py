@@ -21,6 +21,7 @@ from labelwheel.settings import (
     remember_secrets,
     unknown_variables,
 )
+from tests.fixtures.doors import living
 
 TEXT = st.text(st.characters(blacklist_categories=["C", "Zl", "Zp"], blacklist_characters="$"), min_size=1, max_size=30)
 
@@ -65,10 +66,23 @@ def test_environment_beats_dotenv_beats_secrets(folder: Path, monkeypatch: pytes
 
 
 def test_addresses_that_up_took_are_found_by_others_but_are_not_configuration(folder: Path) -> None:
-    (folder / "var/run").mkdir(parents=True)
-    (folder / "var/run/addresses.env").write_text("LABELWHEEL_ML_BACKEND_PORT=9191\n")
-    assert load_settings().ml_backend_url == "http://127.0.0.1:9191"
-    assert load_settings(live=False).ml_backend_port == 9090
+    with living(load_settings(), ml_backend_port=9191):
+        assert load_settings().ml_backend_url == "http://127.0.0.1:9191"
+        assert load_settings(live=False).ml_backend_port == 9090
+
+
+def test_addresses_of_an_up_that_was_killed_are_not_believed(folder: Path) -> None:
+    with living(load_settings(), label_studio_url="http://127.0.0.1:8081"):
+        left = load_settings().addresses_file.read_text()
+    load_settings().addresses_file.write_text(left)
+    assert load_settings().supervisor_socket.exists(), "nobody was there to remove it"
+    assert load_settings().label_studio_url == ""
+
+
+def test_an_address_that_was_derived_is_not_one_that_was_given(folder: Path) -> None:
+    assert not load_settings().ml_backend_given
+    (folder / ".env").write_text("LABELWHEEL_ML_BACKEND_URL=http://127.0.0.1:9090\n")
+    assert load_settings().ml_backend_given, "the default, if somebody says so"
 
 
 def test_home_is_found_in_dotenv_too(folder: Path) -> None:

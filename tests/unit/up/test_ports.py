@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from console.up import ports
 from labelwheel.errors import SettingsError
 from labelwheel.settings import Settings, load_settings
+from tests.fixtures.doors import living
 
 WANTED = {"ml_backend_port": 9090, "console_port": 8700}
 
@@ -89,7 +90,6 @@ def test_urls_of_the_user_are_left_alone(tmp_path: Path) -> None:
 
 def test_what_is_configured_does_not_contain_what_up_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "addresses.env").write_text("LABELWHEEL_LABEL_STUDIO_URL=http://127.0.0.1:8081\n")
-    assert load_settings(tmp_path).label_studio_url == "http://127.0.0.1:8081"
-    assert load_settings(tmp_path, live=False).label_studio_url == ""
+    with living(settings(tmp_path), label_studio_url="http://127.0.0.1:8081"):
+        assert load_settings(tmp_path).label_studio_url == "http://127.0.0.1:8081"
+        assert load_settings(tmp_path, live=False).label_studio_url == ""
