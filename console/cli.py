@@ -400,13 +400,35 @@ def doubts(
 
 
 @app.command()
-def retrain() -> None:
-    """Start a retraining now, whatever the policy says. Only one runs at a time."""
+def retrain(
+    start: Annotated[str, typer.Option("--from", help="champion, scratch, or a version of ours such as labelwheel@3.")] = "",
+    updates: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in one update.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; a warm start takes it as it is.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="Ultralytics architecture, with --from scratch.")] = None,
+    freeze: Annotated[int | None, typer.Option(help="So many of the first layers keep their weights.")] = None,
+    augmentations: Annotated[str | None, typer.Option(help="Such as 'fliplr=0 degrees=10'.")] = None,
+) -> None:
+    """Start a retraining now, whatever the policy says. Only one runs at a time. What is not named is as the settings say.
+
+    Examples: labelwheel retrain --updates 800 · labelwheel retrain --from scratch --architecture yolo11s --image-size 960
+    """
     from labelwheel.database import get_database
     from retrain.run.trigger import by_hand
 
+    asked = {
+        "start": start,
+        "updates": updates,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "architecture": architecture,
+        "freeze": freeze,
+        "augmentations": augmentations,
+    }
     project_id = _with_project(lambda _session, project, _settings: project.id)
-    run = by_hand(get_database(), get_settings(), project_id)
+    run = by_hand(get_database(), get_settings(), project_id, asked)
     screen.print(f"[green]✓[/] Training run {run.id} is queued. Watch it on {get_settings().console_url}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -64,6 +65,15 @@ class Registry:
         """Copy a folder's files into the run's artifacts under `name`; return where they lie."""
         self._client.log_artifacts(run_id, str(folder), name)
         return f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
+
+    def fetch(self, run_id: str, path: str, target: Path) -> None:
+        """Bring a run's artifact back as the file `target`, whole or not at all."""
+        draft = target.with_name(f".{target.name}.fetched")
+        draft.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(self._client.download_artifacts(run_id, path, str(draft))).replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def register(self, run_id: str, model: str, source: str, tags: Mapping[str, str]) -> int:
         """The run's version of a model: the same number each time, created at the first. `source` is a folder."""

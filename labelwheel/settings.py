@@ -23,6 +23,7 @@ from dotenv import dotenv_values
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from labelwheel.augmentations import read_augmentations
 from labelwheel.errors import SettingsError
 from labelwheel.shares import read_shares
 
@@ -233,6 +234,12 @@ class Settings(BaseSettings):
     warm_updates: int = Field(400, ge=1, description="Updates of a warm start from the champion.")
     replay: float = Field(1.0, ge=0, description="Old images per new image in a warm start's training set.")
     learning_rate: float = Field(0.002, gt=0, description="AdamW learning rate from scratch; a warm start takes a quarter.")
+    augmentations: str = Field(
+        "",
+        description="What training does to its images besides fliplr=0.5 flipud=0.5 hsv_h=0 hsv_s=0 (and mosaic=1 from scratch), or instead: "
+        "`fliplr=0 degrees=10`, in ultralytics' names. Classes that mirror each other need fliplr=0.",
+    )
+    freeze: int = Field(0, ge=0, le=100, description="So many of the first layers keep their weights in a warm start.")
     train_control: bool = Field(
         False,
         description="Also train a control (same updates without the new labels) after each warm start, to show what the labels bought.",
@@ -279,6 +286,12 @@ class Settings(BaseSettings):
             from labelwheel.resolver.allow import read_networks
 
             read_networks(value)
+        return value
+
+    @field_validator("augmentations")
+    @classmethod
+    def _augmentations_can_be_read(cls, value: str) -> str:
+        read_augmentations(value)
         return value
 
     @field_validator("class_weights", "quota_sources", "quota_labels")

@@ -19,6 +19,7 @@ from retrain.training.spec import Spec
 
 FORM = 1  # of the files; a change makes every step due again
 STEP, OUTCOME, WEIGHTS = "step.json", "outcome.json", "model.pt"
+LATER = ("augmentations", "freeze")  # of a spec: came later, and change no step that does without
 ELSEWHERE = ("folder", "data", "start", "threads", "nice")  # of a spec: where and how fast, not what
 
 
@@ -41,7 +42,7 @@ class Step:
     @property
     def key(self) -> str:
         """SHA-256 of all that decides the outcome."""
-        recipe = {name: value for name, value in asdict(self.spec).items() if name not in ELSEWHERE}
+        recipe = {name: value for name, value in asdict(self.spec).items() if name not in ELSEWHERE and (value or name not in LATER)}
         architecture = "" if self.start else self.spec.start
         sets = [[photo.key for photo in photos] for photos in (self.train, self.test, self.pool)]
         content = [FORM, self.start, architecture, recipe, self.labels, *sets]

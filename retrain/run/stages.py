@@ -27,8 +27,10 @@ from retrain.model.deploy import deploy
 from retrain.run.mirror import mirror
 from retrain.run.work import Work
 from retrain.training import launch, spec
-from retrain.training.recipe import recipe_of, weights_of
+from retrain.training.asked import Asked
+from retrain.training.recipe import recipe_of
 from retrain.training.spec import Progress, Result, Spec
+from retrain.training.start import start_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +53,8 @@ def export(work: Work) -> None:
     with work.database.read() as session:
         classes = current_class_map(session, row.project_id)
         champion = newest_deployment(session, row.project_id)
-        warm = weights_of(champion.model_version if champion else None, work.settings) is not None
-        chosen = content.plan(session, row.project_id, classes, replay=work.settings.replay if warm else None, seed=work.run_id)
+        start = start_of(session, row.project_id, Asked.of(row.request).start, work.settings.model_name)
+        chosen = content.plan(session, row.project_id, classes, replay=work.settings.replay if start.replays else None, seed=work.run_id)
         fresh = _fresh_labels(session, row, chosen)
     folder = work.datasets / chosen.content_hash
     yolo.write(chosen, work.store, folder, work.beat)
@@ -60,7 +62,8 @@ def export(work: Work) -> None:
     path = str(folder.relative_to(work.settings.home))
     with work.database.write() as session:
         stored = content.remember(session, row.project_id, classes, chosen, path, dvc_hash)
-    work.set(dataset_id=stored.id, champion_id=champion.model_version_id if champion else None, new_labels=fresh, percent=EXPORTED)
+    rival, metrics = champion.model_version_id if champion else None, _merged(work, start=start.as_dict())
+    work.set(dataset_id=stored.id, champion_id=rival, new_labels=fresh, percent=EXPORTED, metrics=metrics)
 
 
 def train(work: Work) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -13,17 +16,24 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
 from retrain.policy import TRAINED_TASK, why_not
+from retrain.training.asked import read_asked
+from retrain.training.start import start_of
+
+NOTHING: Mapping[str, Any] = {}
 
 
-def trigger(database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None) -> TrainingRun:
-    """Queue a training run. `cause` is cold_start, new_labels or manual; `decision` the id of the policy's decision.
+def trigger(
+    database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None, request: Mapping[str, Any] = NOTHING
+) -> TrainingRun:
+    """Queue a training run. `cause` is cold_start, new_labels or manual; `decision` the id of the policy's decision; `request` was checked.
 
     Raises ConflictError (409) while another run of the project is active.
     """
     try:
         with database.write() as session:
             newest_label = session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id))
-            run = TrainingRun(project_id=project_id, cause=cause, decision_id=decision, metrics={"newest_label": newest_label or 0})
+            seen = {"newest_label": newest_label or 0}
+            run = TrainingRun(project_id=project_id, cause=cause, decision_id=decision, request=dict(request), metrics=seen)
             session.add(run)
     except IntegrityError as error:
         raise ConflictError("A training is already running.", "Wait until it has ended; the console shows how far it is.") from error
@@ -31,8 +41,12 @@ def trigger(database: Database, settings: Settings, project_id: int, cause: str,
     return run
 
 
-def by_hand(database: Database, settings: Settings, project_id: int) -> TrainingRun:
-    """Queue a run for a person, whatever the policy says. ConflictError (409) also while there is nothing to train on, or no use in it."""
+def by_hand(database: Database, settings: Settings, project_id: int, request: Mapping[str, Any] = NOTHING) -> TrainingRun:
+    """Queue a run for a person, whatever the policy says. `request` may name its start and recipe: see `retrain.training.asked`.
+
+    Raises InputError for a request that cannot be met, and ConflictError (409) also while there is nothing to train on, or no use in it.
+    """
+    asked = read_asked(request)
     with database.read() as session:
         champion = newest_deployment(session, project_id)
         if champion is not None and champion.model_version.task != TRAINED_TASK:
@@ -42,7 +56,8 @@ def by_hand(database: Database, settings: Settings, project_id: int) -> Training
         if not any(splits.get(image_id) == "train" for image_id in labels.approved(session, project_id)):
             message = "There is no approved label to train on."
             raise ConflictError(message, "Label images of the training split in Label Studio first; the next pull brings them.")
-    return trigger(database, settings, project_id, "manual")
+        start_of(session, project_id, asked.start, settings.model_name)  # says now what would be said in vain later
+    return trigger(database, settings, project_id, "manual", request=asked.stored())
 
 
 def cancel(database: Database, run_id: int) -> bool:

@@ -1,56 +1,68 @@
-"""How a run trains: warm from the champion's weights, else from scratch, by the settings."""
+"""How a run trains: from which weights, by the settings, and by what it was asked for instead."""
 
 from __future__ import annotations
 
 import secrets
 from pathlib import Path
 
+from labelwheel.augmentations import read_augmentations
 from labelwheel.database.tables import Dataset, ModelVersion, TrainingRun
+from labelwheel.errors import TrainingError
 from labelwheel.serving import model_path
 from labelwheel.settings import Settings
 from retrain.dataset import content, version
 from retrain.run.work import Work
+from retrain.training.asked import Asked
 from retrain.training.launch import threads
 from retrain.training.spec import Spec
 
+AS_SET = Asked()
 
-def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start: str | None, seed: int) -> Spec:
-    """A spec by the settings: warm from the weights `start`, else from scratch."""
+
+def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start: str | None, seed: int, asked: Asked = AS_SET) -> Spec:
+    """A spec: warm from the weights `start`, else from scratch; by the settings where nothing else was asked for."""
     return Spec(
         folder=str(folder),
         data=str(data),
-        start=start or f"{settings.architecture}.yaml",
+        start=start or f"{asked.architecture or settings.architecture}.yaml",
         images=images,
-        updates=settings.warm_updates if start else settings.first_updates,
-        batch_size=settings.batch_size,
-        image_size=settings.image_size,
-        learning_rate=settings.learning_rate / 4 if start else settings.learning_rate,
+        updates=asked.updates or (settings.warm_updates if start else settings.first_updates),
+        batch_size=asked.batch_size or settings.batch_size,
+        image_size=asked.image_size or settings.image_size,
+        learning_rate=asked.learning_rate or (settings.learning_rate / 4 if start else settings.learning_rate),
         seed=seed,
         threads=threads(settings.train_threads),
         nice=settings.train_nice,
+        augmentations=read_augmentations(settings.augmentations if asked.augmentations is None else asked.augmentations),
+        freeze=(settings.freeze if asked.freeze is None else asked.freeze) if start else 0,
     )
 
 
-def weights_of(champion: ModelVersion | None, settings: Settings) -> Path | None:
-    """Weights that a training can start from; None where there are none: an imported ONNX file serves, but cannot be trained on.
+def weights_of(model: ModelVersion, work: Work) -> Path:
+    """Weights that a training can start from, brought back from MLflow where they were pruned. Raises TrainingError.
 
     Ultralytics finds the classes of weights by their names, so another order or number of classes is no harm.
     """
-    if champion is None or not champion.weights_uri:
-        return None
-    path = model_path(champion.weights_uri, settings)
-    return path if path.is_file() else None
+    path = model_path(model.weights_uri, work.settings)
+    if not path.is_file():
+        try:
+            work.registry.fetch(model.mlflow_run_id or "", f"weights/{path.name}", path)
+        except Exception as error:  # MLflow's stores raise errors of many packages
+            cure = f"Bring back {model.weights_uri} from a backup, or start from scratch: `labelwheel retrain --from scratch`."
+            raise TrainingError(f"The weights of {model.title} are gone: {error}", cure) from error
+    return path
 
 
 def recipe_of(work: Work, row: TrainingRun) -> Spec:
     """A run's spec, with a fresh seed; its dataset is brought back if its working copy is gone."""
     with work.database.read() as session:
         stored, chosen = session.get_one(Dataset, row.dataset_id), content.recall(session, row.dataset_id or 0)
-        champion = session.get(ModelVersion, row.champion_id) if row.champion_id else None
+        start = row.metrics.get("start") or {}
+        model = session.get_one(ModelVersion, start["model_version"]) if start else None
     folder = work.datasets / stored.content_hash
     if not folder.is_dir():
         version.restore(work.datasets, stored.content_hash, work.settings.dvc_remote)
-    weights = weights_of(champion, work.settings)
-    start = str(weights) if weights else None
+    weights = str(weights_of(model, work)) if model else None
     images = len(chosen.only("train", "replay"))
-    return recipe_for(work.settings, work.folder, folder / "data.yaml", images, start, secrets.randbelow(2**31))
+    seed = secrets.randbelow(2**31)
+    return recipe_for(work.settings, work.folder, folder / "data.yaml", images, weights, seed, Asked.of(row.request))

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ SPEC, PROGRESS, RESULT, LOG = "spec.json", "progress.json", "result.json", "trai
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One training. `start` is an architecture (`yolov8n.yaml`) or a weights file; `updates` are optimiser steps wanted."""
+    """One training. `start` is an architecture (`yolov8n.yaml`) or a weights file; `updates` are optimiser steps wanted.
+
+    `augmentations` stand for those of the recipe, by ultralytics' names; `freeze` is the number of first layers that keep their weights.
+    """
 
     folder: str
     data: str
@@ -28,6 +31,8 @@ class Spec:
     seed: int
     threads: int
     nice: int
+    augmentations: dict[str, float] = field(default_factory=dict)
+    freeze: int = 0
 
     @property
     def warm(self) -> bool:

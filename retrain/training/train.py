@@ -87,6 +87,8 @@ def recipe(spec: Spec) -> dict[str, Any]:
         "flipud": 0.5,
         "hsv_h": 0.0,
         "hsv_s": 0.0,
+        **spec.augmentations,
+        "freeze": spec.freeze or None,
         "pretrained": spec.warm,  # False throws weights away that were loaded
         "project": spec.folder,
         "name": "fit",
