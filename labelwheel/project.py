@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from labelwheel.database.tables import ClassMap, Project
 from labelwheel.errors import InputError, NotFoundError
 from labelwheel.settings import Settings
+from labelwheel.vision import class_change, class_map
+from labelwheel.vision.class_change import Changed
 from labelwheel.vision.former_tags import remember
 from labelwheel.vision.label_config import parse
 
@@ -61,19 +63,54 @@ def remember_project(
 
 def current_class_map(session: Session, project_id: int) -> ClassMap:
     """The newest class map. NotFoundError for a project that was never connected."""
-    row = session.scalar(select(ClassMap).where(ClassMap.project_id == project_id).order_by(ClassMap.version.desc()).limit(1))
+    row = _newest(session, project_id)
     if row is None:
         raise NotFoundError("The project has no class map.", "Run `labelwheel connect` again.")
     return row
 
 
+def classes_of(session: Session, row: ClassMap) -> class_map.ClassMap:
+    """What the names and ids of a class map's version mean, by all changes up to it."""
+    earlier = select(ClassMap.changes).where(ClassMap.project_id == row.project_id, ClassMap.version <= row.version)
+    changes = session.scalars(earlier.order_by(ClassMap.version))
+    return class_map.ClassMap.of(row.labels, [change for some in changes for change in some or []])
+
+
+def current_classes(session: Session, project_id: int) -> class_map.ClassMap:
+    """What the names and ids of classes mean today; an empty map for a project that was never connected."""
+    newest = _newest(session, project_id)
+    return classes_of(session, newest) if newest else class_map.ClassMap()
+
+
 def grow_class_map(session: Session, project_id: int, labels: Sequence[str], label_config: str) -> None:
-    """Add what is new of a label config: labels, and tags that boxes are drawn with. Append-only: an id never changes its meaning."""
-    newest = session.scalar(select(ClassMap).where(ClassMap.project_id == project_id).order_by(ClassMap.version.desc()).limit(1))
-    known, drawn = (list(newest.labels), list(newest.drawn_with or [])) if newest else ([], [])
-    grown = known + [label for label in labels if label not in known]
+    """Add what is new of a label config: labels, and tags that boxes are drawn with. Append-only: an id never changes its meaning.
+
+    A label that a class had formerly, or of a class that is in use no more, is not new: the config may go on showing it.
+    """
+    newest, known = _newest(session, project_id), current_classes(session, project_id)
+    before = list(newest.drawn_with or []) if newest else []
+    grown, drawn = known.extended(labels), before
     with suppress(InputError):  # cameras are answered without a label config that we read
-        drawn = remember(drawn, parse(label_config))
-    if newest is None or (grown, drawn) != (known, newest.drawn_with or []):
-        version = newest.version + 1 if newest else 1
-        session.add(ClassMap(project_id=project_id, version=version, labels=grown, drawn_with=drawn))
+        drawn = remember(before, parse(label_config))
+    if newest is None or (grown, drawn) != (known, before):
+        changes = class_change.added(known.labels, grown.labels)
+        _append(session, project_id, newest, labels=list(grown.labels), drawn_with=drawn, changes=changes)
+
+
+def change_classes(session: Session, project_id: int, wanted: Callable[[class_map.ClassMap], Changed], who: str, why: str) -> ClassMap:
+    """A next version of the class map, changed as a person wants it (see `labelwheel.vision.class_change`). Raises its errors."""
+    newest = current_class_map(session, project_id)
+    done = wanted(classes_of(session, newest))
+    change = {**done.change, "who": who, "why": why}
+    return _append(session, project_id, newest, labels=done.labels, drawn_with=newest.drawn_with, changes=[change])
+
+
+def _newest(session: Session, project_id: int) -> ClassMap | None:
+    return session.scalar(select(ClassMap).where(ClassMap.project_id == project_id).order_by(ClassMap.version.desc()).limit(1))
+
+
+def _append(session: Session, project_id: int, newest: ClassMap | None, **values: object) -> ClassMap:
+    row = ClassMap(project_id=project_id, version=newest.version + 1 if newest else 1, **values)
+    session.add(row)
+    session.flush()
+    return row
