@@ -39,6 +39,7 @@ class CorrectedBy(StrEnum):
 
 class Pausable(StrEnum):
     selection = "selection"
+    retraining = "retraining"
 
 
 class QueueName(StrEnum):
@@ -289,12 +290,16 @@ def _told(scores: dict[str, object]) -> dict[str, object]:
 
 @app.command()
 def pause(
-    what: Annotated[Pausable, typer.Argument(help="selection")],
+    what: Annotated[Pausable, typer.Argument(help="selection or retraining")],
     why: Annotated[str, typer.Option(help="For whoever wonders.")],
 ) -> None:
     """Pause selection: nothing new comes into the queue, and nothing in it expires. What is there can be labelled.
 
+    Or pause retraining: the policy starts no run. A run under way goes on, and `labelwheel retrain` still starts one.
+
     Example: labelwheel pause selection --why "Stocktaking until Monday"
+
+    Example: labelwheel pause retraining --why "The line is rebuilt"
     """
     import getpass
 
@@ -308,7 +313,7 @@ def pause(
 
 
 @app.command()
-def resume(what: Annotated[Pausable, typer.Argument(help="selection")]) -> None:
+def resume(what: Annotated[Pausable, typer.Argument(help="selection or retraining")]) -> None:
     """Let go on what was paused."""
     from labelwheel.database import get_database
     from labelwheel.pause import resume
@@ -321,14 +326,19 @@ def resume(what: Annotated[Pausable, typer.Argument(help="selection")]) -> None:
 
 @app.command()
 def conditions(as_json: AsJson = False) -> None:
-    """Say whether a retraining is due, and why."""
-    from retrain.run.status import conditions
+    """Say whether a retraining is due, and why: each condition in words and numbers. Exit code 0 either way.
+
+    Example: labelwheel conditions --json
+    """
+    from console.retraining import table
+    from retrain.policy import conditions
 
     answer = _with_project(conditions)
     if as_json:
         typer.echo(json.dumps(answer, indent=2, default=str))
         return
-    _show([{"met": "yes" if reason["met"] else "no", "reason": reason["text"]} for reason in answer["reasons"]], False)
+    _show(table(answer["reasons"]), False)
+    screen.print(answer["told"], highlight=False)
 
 
 @app.command()

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database.tables import Alert, Deployment, Label, TrainingRun
+from retrain.policy import CALLED
 
 LABELS_LOOKED_AT = 300
-CAUSES = {"cold_start": "for the first model", "new_labels": "for new labels", "manual": "by hand"}
 ENDS = {
     "promoted": "was better and was promoted",
     "kept_champion": "was not better: the model stays",
@@ -42,7 +42,7 @@ def recent(session: Session, project_id: int, limit: int) -> list[dict[str, Any]
 def _runs(session: Session, project_id: int, limit: int) -> Iterator[Event]:
     query = select(TrainingRun).where(TrainingRun.project_id == project_id).order_by(TrainingRun.id.desc()).limit(limit)
     for run in session.scalars(query):
-        yield _event(run.created_at, "training", f"Training {run.id} was queued {CAUSES.get(run.cause, run.cause)}.")
+        yield _event(run.created_at, "training", f"Training {run.id} was queued {CALLED.get(run.cause, run.cause)}.")
         if run.finished_at is not None:
             yield _event(run.finished_at, "training", f"Training {run.id} {ENDS.get(run.status, run.status)}.")
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from labelwheel.database.insert import insert_new
 from labelwheel.database.tables import Pause, utcnow
 
-SELECTION = "selection"
+SELECTION, RETRAINING = "selection", "retraining"
 
 
 def pause(session: Session, project_id: int, what: str, who: str, why: str) -> bool:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
@@ -25,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labelwheel.augmentations import read_augmentations
 from labelwheel.errors import SettingsError
+from labelwheel.hours import read_hours
 from labelwheel.shares import read_shares
 
 EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
@@ -223,8 +225,46 @@ class Settings(BaseSettings):
 
     # policy
     first_labels: int = Field(100, ge=1, description="Labels (training and holdout) needed for the first model.")
+    first_class_labels: int = Field(
+        0, ge=0, description="Training labels with each class needed for the first model. 0: a class that is rare holds nothing back."
+    )
     min_new_labels: int = Field(50, ge=1, description="New training labels since the last run that make a retraining due.")
+    min_new_share: float = Field(
+        0.1, ge=0, le=1, description="And at least this share of the training labels that were trained on. 0: the number alone counts."
+    )
+    drift_new_labels: int = Field(
+        20,
+        ge=0,
+        description="New training labels of a source with an open drift alert, since it was raised, that make a retraining due. 0: drift calls "
+        "for none.",
+    )
+    weak_class_ap: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A class is weak when the champion's AP50 on the holdout is below it, or when it was never trained on. 0: none is.",
+    )
+    weak_class_labels: int = Field(50, ge=1, description="New training labels with a weak class that make a retraining due.")
+    max_age_days: int = Field(
+        30, ge=0, description="Days without a training after which few new labels make a retraining due. 0: age calls for none."
+    )
+    age_new_labels: int = Field(10, ge=1, description="New training labels needed then.")
     cooldown_seconds: int = Field(3600, ge=0, description="Shortest time between two runs.")
+    label_quiet_seconds: int = Field(30, ge=0, description="A run waits until no new training label has come for so long.")
+    label_quiet_most_seconds: int = Field(
+        600, ge=0, description="But no longer than this after the first label of a row that came without such a pause."
+    )
+    training_quiet_hours: str = Field(
+        "",
+        description="Local hours in which the policy starts no run, such as `07:00-17:00 22:00-23:30`; a run under way goes on. Empty: none.",
+    )
+    time_zone: str = Field("", description="Time zone of those hours, such as `Europe/Berlin`. Empty: the machine's.")
+    training_seconds_per_day: int = Field(
+        0,
+        ge=0,
+        description="Seconds of training within 24 hours, controls and failed runs too, after which the policy starts none. 0: no bound.",
+    )
+    training_seconds_per_week: int = Field(0, ge=0, description="The same within 7 days. 0: no bound.")
 
     # training
     architecture: str = Field("yolov8n", pattern=r"^[a-z0-9]+$", description="Ultralytics architecture of the first model.")
@@ -292,6 +332,21 @@ class Settings(BaseSettings):
     @classmethod
     def _augmentations_can_be_read(cls, value: str) -> str:
         read_augmentations(value)
+        return value
+
+    @field_validator("training_quiet_hours")
+    @classmethod
+    def _hours_can_be_read(cls, value: str) -> str:
+        read_hours(value)
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value or "UTC")
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no time zone such as Europe/Berlin") from error
         return value
 
     @field_validator("class_weights", "quota_sources", "quota_labels")

@@ -27,22 +27,22 @@ HOPELESS = (DatasetError, InputError)  # the same labels would end the same way
 def consider() -> None:
     """A look of the policy: decide, store the decision if it is news, and start a run if it says so."""
     settings = get_settings()
-    database = get_database(settings.database_url)
+    database, now = get_database(settings.database_url), utcnow()
     with database.read() as session:
         try:
             project = current_project(session, settings)
         except NotFoundError:
             return
-        state = policy.observe(session, project, settings)
+        state = policy.observe(session, project, settings, now)
     rules = policy.PolicyRules.of(settings)
-    verdict = policy.decide(state, rules, utcnow())
+    verdict = policy.decide(state, rules, now)
     with database.write() as session:
-        decision = policy.record(session, project.id, verdict, state, rules)
+        decision = policy.record(session, project.id, verdict, state, rules, now)
     if verdict.cause is None:
         return
     try:
-        run = trigger(database, settings, project.id, verdict.cause, decision.id)
-        log.info("training triggered", run=run.id, cause=verdict.cause)
+        run = trigger(database, settings, project.id, verdict.cause, decision.id, focus=verdict.slice)
+        log.info("training triggered", run=run.id, cause=verdict.cause, slice=verdict.slice)
     except ConflictError:
         log.info("training already under way", cause=verdict.cause)
 
@@ -54,7 +54,7 @@ def start() -> None:
     with database.read() as session:
         project = current_project(session, settings)
     try:
-        run = by_hand(database, settings, project.id)
+        run = by_hand(database, settings, project.id, who="Label Studio")
         log.info("training triggered", run=run.id, cause="manual")
     except ConflictError as error:
         log.warning("training not started", reason=str(error))

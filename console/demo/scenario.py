@@ -71,6 +71,8 @@ BASE_SETTINGS = {
     "FIRST_LABELS": "170",
     "MIN_NEW_LABELS": str(NEW_LABELS),
     "COOLDOWN_SECONDS": "5",
+    "LABEL_QUIET_SECONDS": "2",  # less than a look of the policy: one label short, it waits for the label and for nothing else
+    "WEAK_CLASS_AP": "0",
     "SECOND_LOOKS_PER_DAY": "0",  # labels are checked, but the script's tasks are counted: it is asked nothing twice
     # Nobody labels meanwhile, so no core need be left free.
     "TRAIN_THREADS": os.environ.get(PREFIX + "TRAIN_THREADS") or str(os.cpu_count() or 1),

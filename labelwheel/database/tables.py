@@ -488,7 +488,7 @@ class TrainingRun(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     status: Mapped[str] = mapped_column(String(20), default="queued")
-    cause: Mapped[str] = mapped_column(String(40))  # cold_start | new_labels | drift | age | manual
+    cause: Mapped[str] = mapped_column(String(40))  # cold_start | new_labels | drift | weak_class | age | manual
     request: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))  # who asked, and for which start and recipe
     slice: Mapped[dict[str, Any] | None] = mapped_column(
         JSON(none_as_null=True)
@@ -560,7 +560,7 @@ class Pause(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    what: Mapped[str] = mapped_column(String(40))  # selection
+    what: Mapped[str] = mapped_column(String(40))  # selection | retraining
     who: Mapped[str] = mapped_column(String(200))
     why: Mapped[str] = mapped_column(String(500))
     since: Mapped[datetime] = mapped_column(default=utcnow)

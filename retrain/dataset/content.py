@@ -183,7 +183,7 @@ def _item(row: Label, split: str, source: str, task: tuple[int, str], known: cla
 
 
 def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
-    for some in _portions(sorted(ids)):
+    for some in portions(sorted(ids)):
         query = select(Label).join(Label.image).where(Label.id.in_(some), Image.erased_at.is_(None))  # what was erased is in no plan again
         yield from session.scalars(query.options(contains_eager(Label.image)))
 
@@ -191,7 +191,7 @@ def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
 def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]]:
     """Label id → Label Studio's task id and our key."""
     found: dict[int, tuple[int, str]] = {}
-    for some in _portions(row.id for row in rows):
+    for some in portions(row.id for row in rows):
         query = select(Label.id, AnnotationRevision.ls_task_id, AnnotationRevision.key)
         query = query.join(AnnotationRevision, AnnotationRevision.id == Label.annotation_revision_id).where(Label.id.in_(some))
         found.update({label_id: (task, key) for label_id, task, key in session.execute(query).tuples()})
@@ -201,13 +201,13 @@ def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]
 def _sources(session: Session, rows: Sequence[Label]) -> dict[int, str]:
     """Image id → source of its first capture."""
     found: dict[int, str] = {}
-    for some in _portions(row.image_id for row in rows):
+    for some in portions(row.image_id for row in rows):
         query = select(Capture.image_id, Capture.source).where(Capture.image_id.in_(some)).order_by(Capture.id.desc())
         found.update(dict(session.execute(query).tuples().all()))
     return found
 
 
-def _portions(ids: Iterable[int]) -> Iterator[list[int]]:
+def portions(ids: Iterable[int]) -> Iterator[list[int]]:
     rest = iter(ids)
     while portion := list(islice(rest, SQL_VARIABLES)):
         yield portion

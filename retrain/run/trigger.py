@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Label, TrainingRun, utcnow
-from labelwheel.errors import ConflictError
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, TrainingRun, utcnow
+from labelwheel.errors import ConflictError, NotFoundError
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
-from retrain.policy import TRAINED_TASK, why_not
+from retrain.policy import TRAINED_TASK, label_set, why_not
 from retrain.training.asked import read_asked
 from retrain.training.start import start_of
 
@@ -23,25 +23,36 @@ NOTHING: Mapping[str, Any] = {}
 
 
 def trigger(
-    database: Database, settings: Settings, project_id: int, cause: str, decision: int | None = None, request: Mapping[str, Any] = NOTHING
+    database: Database,
+    settings: Settings,
+    project_id: int,
+    cause: str,
+    decision: int | None = None,
+    request: Mapping[str, Any] = NOTHING,
+    focus: Mapping[str, str] | None = None,
 ) -> TrainingRun:
-    """Queue a training run. `cause` is cold_start, new_labels or manual; `decision` the id of the policy's decision; `request` was checked.
+    """Queue a training run. `cause` is the policy's, or manual; `decision` the id of the policy's decision; `request` was checked.
 
+    `focus` is the slice that called for it: {"source": …} or {"class": …}.
     Raises ConflictError (409) while another run of the project is active.
     """
+    with database.read() as session:
+        seen = {"label_set": label_set(session, project_id)}
     try:
         with database.write() as session:
-            newest_label = session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id))
-            seen = {"newest_label": newest_label or 0}
             run = TrainingRun(project_id=project_id, cause=cause, decision_id=decision, request=dict(request), metrics=seen)
+            run.slice = dict(focus) if focus else None
             session.add(run)
     except IntegrityError as error:
-        raise ConflictError("A training is already running.", "Wait until it has ended; the console shows how far it is.") from error
+        cure = "Wait until it has ended, or end it: `labelwheel cancel`. The console shows how far it is."
+        raise ConflictError("A training is already running.", cure) from error
     queue.ring("retrain.run", run.id)
     return run
 
 
-def by_hand(database: Database, settings: Settings, project_id: int, request: Mapping[str, Any] = NOTHING) -> TrainingRun:
+def by_hand(
+    database: Database, settings: Settings, project_id: int, request: Mapping[str, Any] = NOTHING, who: str = "", note: str = ""
+) -> TrainingRun:
     """Queue a run for a person, whatever the policy says. `request` may name its start and recipe: see `retrain.training.asked`.
 
     Raises InputError for a request that cannot be met, and ConflictError (409) also while there is nothing to train on, or no use in it.
@@ -57,12 +68,28 @@ def by_hand(database: Database, settings: Settings, project_id: int, request: Ma
             message = "There is no approved label to train on."
             raise ConflictError(message, "Label images of the training split in Label Studio first; the next pull brings them.")
         start_of(session, project_id, asked.start, settings.model_name)  # says now what would be said in vain later
-    return trigger(database, settings, project_id, "manual", request=asked.stored())
+    said = {name: text for name, text in (("who", who), ("note", note)) if text}
+    return trigger(database, settings, project_id, "manual", request={**asked.stored(), **said})
 
 
-def cancel(database: Database, run_id: int) -> bool:
+def cancel(database: Database, run_id: int, who: str = "", why: str = "") -> bool:
     """End an active run; its trainer is killed within seconds. False when it had ended already."""
+    said = f"Cancelled by {who}{f': {why}' if why else '.'}" if who else None
     ended = update(TrainingRun).where(TrainingRun.id == run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
     with database.write() as session:
-        changed = session.execute(ended.values(status="cancelled", finished_at=utcnow()))
+        changed = session.execute(ended.values(status="cancelled", finished_at=utcnow(), error=said))
     return bool(changed.rowcount)  # type: ignore[attr-defined]
+
+
+def cancel_by_hand(database: Database, project_id: int, run_id: int | None, who: str, why: str = "") -> int:
+    """End the run that a person names, or the active one; its id. NotFoundError when there is none, ConflictError when it has ended."""
+    with database.read() as session:
+        mine = select(TrainingRun).where(TrainingRun.project_id == project_id)
+        named = TrainingRun.id == run_id if run_id is not None else TrainingRun.status.in_(ACTIVE_RUN_STATUSES)
+        run = session.scalar(mine.where(named))
+    if run is None:
+        message = "No training is under way." if run_id is None else f"There is no training run {run_id}."
+        raise NotFoundError(message, "`GET /api/retraining/history` lists the runs.")
+    if not cancel(database, run.id, who, why):
+        raise ConflictError(f"Training {run.id} has ended already.", "Nothing is left to cancel.")
+    return run.id

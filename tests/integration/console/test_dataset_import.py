@@ -180,9 +180,9 @@ def _task_of(session: Any, desk: Line, image: Image) -> LsTask:
 
 def test_brought_labels_are_replayed_and_make_no_policy_fire(desk: Line, folder: Path) -> None:
     run(folder, "--holdout", "none")
-    settings = desk.settings.model_copy(update={"first_labels": 4, "min_new_labels": 4})
+    settings = desk.settings.model_copy(update={"first_labels": 4, "min_new_labels": 4, "label_quiet_seconds": 0})
     with desk.database.read() as session:
-        cold = policy.observe(session, desk.project, settings)
+        cold = policy.observe(session, desk.project, settings, datetime.now(UTC))
         assert (cold.train_labels, cold.new_labels) == (0, 0)
         assert not policy.conditions(session, desk.project, settings)["should_retrain"]
         classes = current_class_map(session, desk.project.id)
@@ -192,7 +192,7 @@ def test_brought_labels_are_replayed_and_make_no_policy_fire(desk: Line, folder:
 
     assert told(run(folder, "--count-as-new"))["imported"] == IMAGES
     with desk.database.read() as session:
-        assert policy.observe(session, desk.project, settings).new_labels == IMAGES
+        assert policy.observe(session, desk.project, settings, datetime.now(UTC)).new_labels == IMAGES
         assert policy.conditions(session, desk.project, settings)["should_retrain"]
         assert session.scalar(select(func.count()).select_from(Capture)) == IMAGES
 

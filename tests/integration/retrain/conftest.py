@@ -26,6 +26,7 @@ RECIPE = {
     "FIRST_LABELS": "20",
     "MIN_NEW_LABELS": "8",
     "COOLDOWN_SECONDS": "0",
+    "LABEL_QUIET_SECONDS": "0",
     "GATE_MIN_IMAGES": "4",
     "TRAIN_CONTROL": "true",
     "TRAIN_NICE": "5",

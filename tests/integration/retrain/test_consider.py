@@ -41,6 +41,7 @@ def test_a_due_run_is_triggered_once(database: Database, settings: Settings, pro
         "idle": False,
         "first_labels": True,
         "cooldown": True,
+        "settled": True,
         "changed": True,
     }
     assert (shown["state"], shown["run"], shown["new_labels"], shown["last_run"]) == ("queued", 1, 18, None)
