@@ -27,6 +27,8 @@ SHOWS = {  # of which tasks a tag can show what is found
     KEYPOINTS: ("pose",),
     CHOICES: ("classify",),
 }
+ELLIPSES, BRUSHES, ANY_SHAPE = "EllipseLabels", "BrushLabels", "Labels"
+DRAWS = (RECTANGLES, POLYGONS, ELLIPSES, BRUSHES, ANY_SHAPE, KEYPOINTS)  # whose results are places in an image
 LONGEST = 2**20  # characters; ten thousand labels take less
 EXAMPLE = (
     'For example <View><Image name="image" value="$image"/>'
@@ -172,6 +174,34 @@ def parse(xml: str) -> list[ControlTag]:
         kinds = ", ".join(SHOWS)
         raise InputError(f"The label config has no tag that we fill ({kinds}).", f"Add one that points to an Image tag. {EXAMPLE}")
     return tags
+
+
+def answering_tags(xml: str) -> list[ControlTag]:
+    """All tags that a person draws or chooses with on an image, whether or not a model can fill them, in their order.
+
+    For reading what was answered: what `parse` refuses is passed over. Raises InputError for broken XML, and when no such tag is there.
+    """
+    root = _root(xml)
+    objects = {element.get("name"): element for element in root.iter() if element.get("name") and not element.get("toName")}
+    found = (element for element in root.iter() if element.tag in (*DRAWS, CHOICES) and not element.get("perRegion"))
+    tags = [_bare_tag(element, objects) for element in found if _fault(element, objects) is None]
+    if not tags:
+        raise InputError(f"The label config has no tag to draw or choose with ({', '.join((*DRAWS, CHOICES))}).", EXAMPLE)
+    return tags
+
+
+def _bare_tag(element: Element, objects: dict[str | None, Element]) -> ControlTag:
+    """A tag without what it says of predictions, but for the numbers of key points and the objects that these are of."""
+    key = objects[element.get("toName")].get("value", "").removeprefix("$")
+    rules = tuple(rule for option in _options(element) if (rule := _bare_rule(option)) != LabelRule(rule.label))
+    labels = tuple(dict.fromkeys(map(_label, _options(element))))
+    several = element.tag == CHOICES and element.get("choice", "single") == "multiple"
+    return ControlTag(element.tag, element.get("name", ""), element.get("toName", ""), key, labels, rules=rules, several=several)
+
+
+def _bare_rule(element: Element) -> LabelRule:
+    names = (name.strip() for name in element.get("predicted_values", "").split(","))
+    return LabelRule(_label(element), tuple(name for name in names if name), None, _index(element))
 
 
 def _root(xml: str) -> Element:

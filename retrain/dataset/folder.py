@@ -1,0 +1,226 @@
+"""An export in any format: every file of a folder that ultralytics reads, one image in hand at a time, and a manifest that accounts for all.
+
+The same for our labels and for tasks of any Label Studio: both come as samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.drawing import Drawing, Joint
+from retrain.dataset import coco
+from retrain.dataset.formats import Format, Written, places_of, write
+
+FOLDERS = {"train": "train", "replay": "train", "holdout": "holdout"}
+NO_HOLDOUT = "There is no holdout: val is the training images, so what is measured on it says nothing about new images."
+NO_TRAINING = "There are no training images: train is the holdout."
+UNUSABLE = "nothing of what was drawn can be used"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the folder: its name there, and its content, or the file that it is a copy of."""
+
+    name: str
+    content: bytes | Path
+
+    def put(self, root: Path) -> None:
+        target = os.path.join(root, self.name)  # noqa: PTH118  ten thousand of them: pathlib takes as long as the writing
+        try:
+            self._write(target)
+        except FileNotFoundError:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            self._write(target)
+
+    def _write(self, target: str) -> None:
+        if isinstance(self.content, Path):
+            shutil.copyfile(self.content, target)
+        else:
+            with open(target, "wb", buffering=0) as stream:  # noqa: PTH123
+                stream.write(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image and what was drawn on it. `name` is its files' without suffix, `image` says which it is: its SHA-256, or its address.
+
+    `picture` is its upright file and `suffix` that file's, None where images are left out; `told` is what else the manifest says of it.
+    """
+
+    task: Any
+    name: str
+    image: str
+    split: str
+    drawing: Drawing
+    picture: bytes | Path | None = None
+    suffix: str = ""
+    source: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A task or label that does not enter, and why. `regions` is how many were drawn on it."""
+
+    task: Any
+    image: str | None
+    reason: str
+    regions: int = 0
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Folder:
+    """What an export is written with: format, class ids, skeleton; and what it has written so far."""
+
+    form: Format
+    classes: ClassMap
+    joints: Sequence[Joint] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    boxes: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    coco: dict[str, coco.Book] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ids = {label: number for number, label in enumerate(self.classes.labels)}
+        self._digest = hashlib.sha256(json.dumps([self.form, self.classes.labels]).encode())
+
+    def files(self, found: Iterable[Sample | Excluded]) -> Iterator[File]:
+        """Every file; data.yaml and the manifest, which accounts for each sample, come last."""
+        for one in found:
+            if isinstance(one, Excluded):
+                self._leave_out(one)
+            else:
+                yield from self._files_of(one)
+        yield from self._index()
+
+    def _files_of(self, sample: Sample) -> Iterator[File]:
+        kept = write(self.form, sample.drawing, self._ids, self.joints)
+        reason = self._objection(sample, kept)
+        if reason:
+            told = {**sample.told, "dropped": _dropped(kept)}
+            self._leave_out(Excluded(sample.task, sample.image, reason, sample.drawing.regions, told))
+            return
+        image, labels = self._names(sample, kept)
+        self._note(sample, kept, image, labels)
+        if sample.picture is not None and image:
+            yield File(image, sample.picture)
+        if labels:
+            yield File(labels, kept.text.encode())
+
+    def _objection(self, sample: Sample, kept: Written) -> str:
+        """Why a sample cannot be written: an image on which something was drawn is no background."""
+        if self.form is Format.cls:
+            return "" if len(kept.labels) == 1 else "several choices" if kept.labels else "no choice was made"
+        if sample.drawing.regions and not kept.labels:
+            return f"{UNUSABLE}: {', '.join(sorted({one.reason for one in kept.exclusions}))}"
+        return ""
+
+    def _names(self, sample: Sample, kept: Written) -> tuple[str | None, str | None]:
+        """Where the sample's image and label file go."""
+        split = FOLDERS[sample.split]
+        if self.form is Format.cls:
+            part = "val" if split == "holdout" else split  # ultralytics looks for it by this name
+            return f"{part}/{quote(kept.labels[0], safe=' ')}/{sample.name}{sample.suffix}", None
+        image = f"images/{split}/{sample.name}{sample.suffix}" if sample.picture is not None else None
+        return image, f"labels/{split}/{sample.name}.txt"
+
+    def _note(self, sample: Sample, kept: Written, image: str | None, labels: str | None) -> None:
+        entry = {
+            "task": sample.task,
+            "image": sample.image,
+            "status": "labeled" if kept.labels else "background",
+            "labels": labels,
+            "file": image,
+            "split": sample.split,
+            "regions_in": sample.drawing.regions,
+            "regions_out": kept.regions,
+            "dropped": _dropped(kept),
+            **sample.told,
+        }
+        if self.form is Format.cls:
+            entry["class"] = kept.labels[0]
+        self.entries.append(entry)
+        self.boxes.update(kept.labels)
+        if sample.source:
+            self.sources[sample.source] += 1
+        self._digest.update(f"{sample.name} {sample.split} {kept.labels if self.form is Format.cls else kept.text}\n".encode())
+        if self.form is Format.coco:
+            book = self.coco.setdefault(FOLDERS[sample.split], coco.Book(self._ids, self.joints))
+            book.add(f"{FOLDERS[sample.split]}/{sample.name}{sample.suffix}", sample.drawing.size, kept.posed)
+
+    def _leave_out(self, one: Excluded) -> None:
+        same = {
+            "task": one.task,
+            "image": one.image,
+            "status": "excluded",
+            "reason": one.reason,
+            "labels": None,
+            "file": None,
+            "split": None,
+        }
+        self.entries.append({**same, "regions_in": one.regions, "regions_out": 0, "dropped": [], **one.told})
+
+    def _index(self) -> Iterator[File]:
+        for part, book in sorted(self.coco.items()):
+            yield File(f"annotations/instances_{'val' if part == 'holdout' else part}.json", book.dump())
+        data, notes = self._data()
+        comment = "".join(f"# {note}\n" for note in notes)
+        # JSON is YAML; without `path`, folders count from data.yaml, so the dataset may move.
+        yield File("data.yaml", (comment + json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+        yield File("manifest.json", self._manifest(notes))
+
+    def _data(self) -> tuple[dict[str, Any], list[str]]:
+        """What ultralytics is told, and what a person should know of it."""
+        splits = {FOLDERS[entry["split"]] for entry in self.entries if entry["split"]}
+        judged = "holdout" if "holdout" in splits else "train"  # ultralytics demands a val set; nothing is chosen by it
+        trained = "train" if "train" in splits else judged
+        notes = [note for note, missing in ((NO_HOLDOUT, judged == "train"), (NO_TRAINING, trained != "train")) if missing]
+        root = "" if self.form is Format.cls else "images/"
+        val = "val" if self.form is Format.cls and judged == "holdout" else judged
+        data: dict[str, Any] = {"train": f"{root}{trained}", "val": f"{root}{val}", "names": list(self.classes.labels)}
+        if self.form is Format.pose:
+            data["kpt_shape"] = [places_of(self.joints), 3]
+            data["kpt_names"] = {number: coco.point_names(label, self.joints) for label, number in self._ids.items()}
+        return data, notes
+
+    def _manifest(self, notes: Sequence[str]) -> bytes:
+        """JSON with a line for each item: ten thousand of them can be read, compared and searched by line."""
+        head = {
+            "format": self.form.value,
+            "content_hash": self._digest.hexdigest(),
+            "names": list(self.classes.labels),
+            "class_map": self.classes.digest,
+            "note": " ".join(notes) or None,
+            **self.told,
+            "counts": self.counts(),
+        }
+        items = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in self.entries)
+        return (json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "items": [\n{items}\n ]\n}}\n').encode()
+
+    def counts(self) -> dict[str, Any]:
+        """Images by split, objects by class, images by source, what was left out."""
+        status = Counter(entry["status"] for entry in self.entries)
+        return {
+            "images": dict(sorted(Counter(entry["split"] for entry in self.entries if entry["split"]).items())),
+            "boxes": dict(sorted(self.boxes.items())),
+            "sources": dict(sorted(self.sources.items())),
+            "background": status["background"],
+            "excluded": status["excluded"],
+            "regions_dropped": sum(len(entry["dropped"]) for entry in self.entries),
+        }
+
+
+def _dropped(kept: Written) -> list[dict[str, str]]:
+    return [{"region_id": one.region_id, "reason": one.reason} for one in kept.exclusions]
