@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console import dataset, image, labels, model, queue, simulate
+from console import dataset, export_command, image, labels, model, queue, simulate
 from console.screen import AsJson, logs_to_stderr, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
@@ -26,6 +26,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(labels.app, name="labels")
 app.add_typer(image.app, name="image")
 app.add_typer(queue.app, name="queue")
+app.command("export")(export_command.export)
 
 Source = Annotated[str | None, typer.Option(help="Camera or line that the images come from.")]
 Prefix = Annotated[str, typer.Option(help="Put before each image's id, where equal names of two folders are different images.")]

@@ -1,4 +1,4 @@
-"""Approved labels as a folder that ultralytics reads: streamed as a zip, or written to disk. Names are made of hashes.
+"""Exports: approved labels, or tasks of any Label Studio, as a folder that ultralytics reads; streamed as a zip, or written to disk.
 
 One image is in hand at a time, so an export of any size takes no more memory than its list. What the folder holds besides is never touched.
 """
@@ -7,47 +7,81 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from labelwheel.database import Database
-from labelwheel.errors import ConflictError, DatasetError, InputError
+from labelwheel.errors import ConflictError, InputError
 from labelwheel.project import current_class_map, current_project
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
-from retrain.dataset.content import Excluded, Item, Plan, everything
-from retrain.dataset.yolo import FOLDERS, File, image_file, index_files, label_file
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.drawing import Canvas
+from labelwheel.vision.label_config import answering_tags
+from retrain.dataset import own
+from retrain.dataset.content import Plan, everything
+from retrain.dataset.folder import BOOKS, File, Folder
+from retrain.dataset.format import Format
 
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time in zips: equal labels give equal bytes
 CHUNK = 2**20
 
 
-def gathered(database: Database, settings: Settings) -> Plan:
-    """Every approved label of this moment; ConflictError when there is none."""
+@dataclass(frozen=True)
+class Gathered:
+    """All that an export of ours is made of: the labels of one moment, and how what was drawn is read (None: their boxes alone)."""
+
+    plan: Plan
+    canvas: Canvas | None
+    folder: Folder
+
+    @property
+    def name(self) -> str:
+        """A file name that says what is in it."""
+        return f"{'labels' if self.folder.form is Format.yolo else self.folder.form}-{self.plan.content_hash[:12]}"
+
+
+def gathered(database: Database, settings: Settings, form: Format = Format.yolo, *, images: bool = True) -> Gathered:
+    """Every approved label of this moment; ConflictError when there is none, InputError where the label config has nothing for the format."""
+    demand_images(form, images)
     with database.read() as session:
         project = current_project(session, settings)
         plan = everything(session, project.id, current_class_map(session, project.id))
+        config = project.label_config
     if not plan.items:
         raise ConflictError("There is no approved label to export.", "Label images first: `labelwheel queue` shows what waits.")
-    return plan
+    canvas = None if form is Format.yolo else Canvas(answering_tags(config))  # plain YOLO is what we train on: the label's boxes
+    known = ClassMap() if form is Format.cls else plan.class_map
+    folder = Folder(form, class_ids(form, canvas, known) if canvas else known, canvas.skeleton if canvas else ())
+    folder.told = {"content_hash": plan.content_hash}
+    return Gathered(plan, canvas, folder)
 
 
-def files(plan: Plan, store: ImageStore, *, images: bool = True) -> Iterator[File]:
+def demand_images(form: Format, images: bool) -> None:
+    """InputError for a format that is nothing without images."""
+    if form is Format.cls and not images:
+        raise InputError("yolo-cls is folders of images: without images nothing is left of it.", "Let the images be exported.")
+
+
+def class_ids(form: Format, canvas: Canvas, known: ClassMap) -> ClassMap:
+    """The class ids of an export: what is known keeps its id, what the label config has besides is appended in its order.
+
+    Raises InputError when the config has nothing for the format.
+    """
+    labels = canvas.options if form is Format.cls else canvas.labels
+    if not labels or (form is Format.pose and not canvas.skeleton):
+        needed = {Format.cls: "a Choices tag about the image", Format.pose: "KeyPointLabels beside labels of objects"}
+        message = f"The label config has nothing for {form}: it needs {needed.get(form, 'labels to draw with')}."
+        raise InputError(message, "Choose another --format.")
+    return known.extended(labels)
+
+
+def files(what: Gathered, database: Database, store: ImageStore, *, images: bool = True) -> Iterator[File]:
     """Every file of the export, each image with its labels. A lost image is left out, and the manifest, which comes last, says so."""
-    kept: list[Item] = []
-    lost: list[Excluded] = []
-    for item in plan.items:
-        try:
-            found = [image_file(item, store)] if images else []
-        except DatasetError as error:
-            lost.append(Excluded(item.label_id, item.sha256, item.task, item.key, error.message))
-            continue
-        kept.append(item)
-        yield from (*found, label_file(item, plan.class_map))
-    yield from index_files(replace(plan, items=tuple(kept), excluded=(*plan.excluded, *lost)))
+    yield from what.folder.files(own.samples(what.plan, database, store, what.canvas, images=images))
 
 
 def zipped(found: Iterator[File]) -> Iterator[bytes]:
@@ -63,24 +97,36 @@ def zipped(found: Iterator[File]) -> Iterator[bytes]:
 
 
 def export_folder(
-    database: Database, settings: Settings, folder: Path, beat: Callable[[int], object] = lambda total: None
+    database: Database,
+    settings: Settings,
+    folder: Path,
+    beat: Callable[[int], object] = lambda total: None,
+    *,
+    form: Format = Format.yolo,
+    images: bool = True,
 ) -> dict[str, Any]:
-    """Write the export as `folder`, whole or not at all; an earlier export there is replaced. Returns the manifest's counts.
+    """Write our labels as `folder`, whole or not at all; an earlier export there is replaced. Returns what it holds, counted.
 
-    `beat` is called with the number of images after each. Raises ConflictError without labels, InputError where other files are in the way.
+    `beat` is called with the number of images after each. Raises as `gathered` does, and InputError where other files are in the way.
     """
-    folder = folder.expanduser().resolve()
-    _demand_ours(folder)
-    plan = gathered(database, settings)
-    draft = folder.with_name(f".{folder.name}.draft")
+    folder = ours(folder)
+    what = gathered(database, settings, form, images=images)
+    total = len(what.plan.items)
+    return written(files(what, database, ImageStore(settings.images_dir), images=images), what.folder, folder, lambda: beat(total))
+
+
+def written(found: Iterable[File], made: Folder, folder: Path, beat: Callable[[], object]) -> dict[str, Any]:
+    """Write the files beside `folder`, then put them in its place. Returns what they hold, counted. `beat` is called after each sample."""
+    draft, seen = folder.with_name(f".{folder.name}.draft"), 0
     shutil.rmtree(draft, ignore_errors=True)
-    for file in files(plan, ImageStore(settings.images_dir)):
+    draft.mkdir(parents=True)
+    for file in found:
         file.put(draft)
-        if file.name.startswith("labels/"):
-            beat(len(plan.items))
-    counts: dict[str, Any] = json.loads((draft / "manifest.json").read_text())["counts"]
+        while seen < len(made.entries):
+            seen += 1
+            beat()
     _replace(draft, folder)
-    return counts
+    return {**made.counts(), "note": made.note}
 
 
 def _replace(draft: Path, folder: Path) -> None:
@@ -92,8 +138,9 @@ def _replace(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _demand_ours(folder: Path) -> None:
-    """Refuse a folder that holds anything that an export did not write; ultralytics' caches are nobody's."""
+def ours(folder: Path) -> Path:
+    """The folder, if an export may be written there. InputError when it holds what no export wrote; ultralytics' caches are nobody's."""
+    folder = folder.expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file.", "Name a folder that is not there yet, or is empty.")
     known = _known(folder)
@@ -105,18 +152,18 @@ def _demand_ours(folder: Path) -> None:
         raise InputError(
             f"{stranger} was not written by an export.", "Name a folder that is not there yet, is empty, or holds an earlier export."
         )
+    return folder
 
 
 def _known(folder: Path) -> set[str]:
     """Names, without suffix, of what an earlier export wrote here; none where there was no export."""
     try:
         entries = json.loads((folder / "manifest.json").read_text())["items"]
-        names = {
-            f"{kind}/{FOLDERS[entry['split']]}/{entry['image']}" for entry in entries if entry["split"] for kind in ("images", "labels")
-        }
-    except (OSError, ValueError, LookupError, TypeError):
+        labels = [name.removesuffix(".txt") for entry in entries if (name := entry["labels"])]
+        images = [str(Path(name).with_suffix("")) for entry in entries if (name := entry["file"])]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
-    return {"data", "manifest", *names}
+    return {"data", "manifest", *BOOKS, *labels, *images}
 
 
 def _entry(file: File) -> ZipInfo:

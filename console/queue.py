@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from console.export_command import Form
 from console.screen import AsJson, logs_to_stderr, screen, show, with_project
 from labelwheel.errors import InputError
 from labelwheel.settings import get_settings
+from retrain.dataset.format import Format
 
 if TYPE_CHECKING:
     from labelwheel.vision.detection import LabelledBox
@@ -162,26 +164,16 @@ def flag(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that is new or empty, or holds an earlier export, which is replaced.")],
+    form: Form = Format.yolo,
     as_json: AsJson = False,
 ) -> None:
-    """Write all approved labels, with their images, as a folder that ultralytics reads.
+    """Write all approved labels, with their images, as a folder that ultralytics reads: the same as `labelwheel export`.
 
     Example: labelwheel queue export ./labels && yolo detect train data=./labels/data.yaml
     """
-    from rich.progress import Progress
+    from console.export_command import export_ours
 
-    from console.export import export_folder
-    from labelwheel.database import get_database
-
-    with Progress(console=screen, disable=as_json, transient=True) as progress:
-        task = progress.add_task("Exporting", total=None)
-        counts = export_folder(get_database(), get_settings(), folder, lambda total: progress.update(task, advance=1, total=total))
-    if as_json:
-        typer.echo(json.dumps({"folder": str(folder), **counts}, indent=2))
-        return
-    images = sum(counts["images"].values())
-    left_out = f", {counts['excluded']} left out (manifest.json says why)" if counts["excluded"] else ""
-    screen.print(f"[green]✓[/] {images} images, {sum(counts['boxes'].values())} boxes{left_out}: {escape(str(folder))}", highlight=False)
+    export_ours(folder, form, images=True, as_json=as_json)
 
 
 def read_box(text: str) -> LabelledBox:

@@ -19,6 +19,7 @@ from labelwheel.settings import Settings, load_settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
+from retrain.dataset.format import Format
 from sync import queue
 from sync.jobs import open_client
 from sync.review import answer
@@ -131,16 +132,17 @@ class VisionLogger:
         """Ask for a look at an item before all others."""
         return answer.flag(self._window(), item_id, answer.Said(who, why, status))
 
-    def export_labels_for_training(self, folder: Path | str) -> dict[str, Any]:
+    def export_labels_for_training(self, folder: Path | str, format: str = "yolo", *, images: bool = True) -> dict[str, Any]:
         """Write all approved labels as a folder that ultralytics reads (`data.yaml`, images, labels, manifest.json); what it holds, counted.
 
+        `format` is yolo, yolo-obb, yolo-seg, yolo-pose, yolo-cls or coco; InputError for others, and where the label config has nothing for it.
         The folder is new or empty, or holds an earlier export, which is replaced; anything else is refused with InputError.
 
         >>> counts = VisionLogger().export_labels_for_training("labels")
         >>> counts["images"], counts["boxes"]
         ({'train': 1}, {'open': 1})
         """
-        return export_folder(self._database, self.settings, Path(folder))
+        return export_folder(self._database, self.settings, Path(folder), form=_format(format), images=images)
 
     @property
     def _database(self) -> Database:
@@ -152,6 +154,14 @@ class VisionLogger:
 
     def _window(self) -> Window:
         return answer.open_window(self._database, self.settings, self._label_studio)
+
+
+def _format(name: str) -> Format:
+    """A format by its name. Raises InputError for any other."""
+    try:
+        return Format(name)
+    except ValueError as error:
+        raise InputError(f"{name!r} is no format.", f"Choose one of {', '.join(Format)}.") from error
 
 
 def _box(entry: Drawn) -> LabelledBox:

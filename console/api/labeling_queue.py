@@ -13,6 +13,7 @@ from console.state import state
 from labelwheel.storage import ImageStore
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
+from retrain.dataset.format import Format
 from sync import queue
 from sync.review import answer
 from sync.review.answer import Window
@@ -33,7 +34,7 @@ class QueueQuery(Query):
 
 
 class ExportQuery(Query):
-    format: Literal["yolo"] = "yolo"
+    format: Format = Format.yolo
     images: bool = True
 
 
@@ -83,11 +84,11 @@ def stats() -> dict[str, Any]:
 
 @blueprint.get("/export")
 def export() -> Response:
-    """Approved labels as a zip of a folder that ultralytics reads: `?format=yolo`; `?images=false` leaves the images out."""
+    """Approved labels as a zip of a folder that ultralytics reads: `?format=yolo` or another; `?images=false` leaves the images out."""
     query = read(ExportQuery)
-    plan = gathered(state().database, state().settings)
-    pieces = zipped(files(plan, ImageStore(state().settings.images_dir), images=query.images))
-    name = f"labels-{plan.content_hash[:12]}.zip"
+    what = gathered(state().database, state().settings, query.format, images=query.images)
+    pieces = zipped(files(what, state().database, ImageStore(state().settings.images_dir), images=query.images))
+    name = f"{what.name}.zip"
     return Response(pieces, mimetype="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from labelwheel.vision import outline
 from labelwheel.vision.drawing import Joint, Posed, Size
-from retrain.dataset.formats import ABSENT, DRAWN, places_of
+from retrain.dataset.lines import ABSENT, DRAWN, Names, places_of
 
 DECIMALS = 4  # of a pixel
 
@@ -16,8 +16,8 @@ DECIMALS = 4  # of a pixel
 class Book:
     """One file of a split, as it grows. A category's id is its class id and one: COCO counts from 1."""
 
-    def __init__(self, ids: Mapping[str, int], joints: Sequence[Joint]) -> None:
-        self._ids, self._joints = ids, joints
+    def __init__(self, names: Names, joints: Sequence[Joint]) -> None:
+        self._names, self._joints = names, joints
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
@@ -32,7 +32,7 @@ class Book:
         entry = {
             "id": number,
             "image_id": len(self._images),
-            "category_id": self._ids[one.shape.label] + 1,
+            "category_id": self._names.ids[one.shape.label] + 1,
             "bbox": [round(value, DECIMALS) for value in (box.x1, box.y1, box.width, box.height)],
             "area": round(abs(outline.area(one.shape.outline)), DECIMALS),
             "segmentation": [[round(value, DECIMALS) for spot in one.shape.outline for value in spot]],
@@ -57,7 +57,7 @@ class Book:
         return json.dumps(content, ensure_ascii=False).encode()
 
     def _categories(self) -> list[dict[str, Any]]:
-        categories: list[dict[str, Any]] = [{"id": number + 1, "name": label} for label, number in self._ids.items()]
+        categories: list[dict[str, Any]] = [{"id": number + 1, "name": label} for number, label in enumerate(self._names.labels)]
         if self._joints:
             for category in categories:
                 category |= {"keypoints": point_names(category["name"], self._joints), "skeleton": []}

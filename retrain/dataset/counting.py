@@ -44,7 +44,9 @@ def _chosen(submitted: Sequence[Json]) -> Counting:
     starred = [one for one in submitted if one.get("ground_truth")]
     accepted = [one for one in submitted if _reviewed(one) is True]
     open_ones = [one for one in submitted if _reviewed(one) is not False]
-    some, reason = next(((some, why) for some, why in ((starred, STARRED), (accepted, ACCEPTED), (open_ones, LATEST)) if some), ([], REJECTED))
+    some, reason = next(
+        ((some, why) for some, why in ((starred, STARRED), (accepted, ACCEPTED), (open_ones, LATEST)) if some), ([], REJECTED)
+    )
     return Counting(max(some, key=_moment, default=None), reason)
 
 

@@ -19,9 +19,11 @@ from urllib.parse import quote
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.drawing import Drawing, Joint
 from retrain.dataset import coco
-from retrain.dataset.formats import Format, Written, places_of, write
+from retrain.dataset.format import Format
+from retrain.dataset.lines import Names, Written, places_of, write
 
 FOLDERS = {"train": "train", "replay": "train", "holdout": "holdout"}
+BOOKS = {"train": "annotations/instances_train", "holdout": "annotations/instances_val"}  # COCO's files
 NO_HOLDOUT = "There is no holdout: val is the training images, so what is measured on it says nothing about new images."
 NO_TRAINING = "There are no training images: train is the holdout."
 UNUSABLE = "nothing of what was drawn can be used"
@@ -93,8 +95,8 @@ class Folder:
     coco: dict[str, coco.Book] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ids = {label: number for number, label in enumerate(self.classes.labels)}
-        self._digest = hashlib.sha256(json.dumps([self.form, self.classes.labels]).encode())
+        self._names = Names(self.classes)
+        self._digest = hashlib.sha256(json.dumps([self.form, self.classes.digest]).encode())
 
     def files(self, found: Iterable[Sample | Excluded]) -> Iterator[File]:
         """Every file; data.yaml and the manifest, which accounts for each sample, come last."""
@@ -106,13 +108,13 @@ class Folder:
         yield from self._index()
 
     def _files_of(self, sample: Sample) -> Iterator[File]:
-        kept = write(self.form, sample.drawing, self._ids, self.joints)
+        kept = write(self.form, sample.drawing, self._names, self.joints)
         reason = self._objection(sample, kept)
         if reason:
             told = {**sample.told, "dropped": _dropped(kept)}
             self._leave_out(Excluded(sample.task, sample.image, reason, sample.drawing.regions, told))
             return
-        image, labels = self._names(sample, kept)
+        image, labels = self._places(sample, kept)
         self._note(sample, kept, image, labels)
         if sample.picture is not None and image:
             yield File(image, sample.picture)
@@ -127,7 +129,7 @@ class Folder:
             return f"{UNUSABLE}: {', '.join(sorted({one.reason for one in kept.exclusions}))}"
         return ""
 
-    def _names(self, sample: Sample, kept: Written) -> tuple[str | None, str | None]:
+    def _places(self, sample: Sample, kept: Written) -> tuple[str | None, str | None]:
         """Where the sample's image and label file go."""
         split = FOLDERS[sample.split]
         if self.form is Format.cls:
@@ -150,14 +152,14 @@ class Folder:
             **sample.told,
         }
         if self.form is Format.cls:
-            entry["class"] = kept.labels[0]
+            entry |= {"class": kept.labels[0], "regions_in": sample.drawing.regions + len(sample.drawing.choices)}
         self.entries.append(entry)
         self.boxes.update(kept.labels)
         if sample.source:
             self.sources[sample.source] += 1
         self._digest.update(f"{sample.name} {sample.split} {kept.labels if self.form is Format.cls else kept.text}\n".encode())
         if self.form is Format.coco:
-            book = self.coco.setdefault(FOLDERS[sample.split], coco.Book(self._ids, self.joints))
+            book = self.coco.setdefault(FOLDERS[sample.split], coco.Book(self._names, self.joints))
             book.add(f"{FOLDERS[sample.split]}/{sample.name}{sample.suffix}", sample.drawing.size, kept.posed)
 
     def _leave_out(self, one: Excluded) -> None:
@@ -174,40 +176,49 @@ class Folder:
 
     def _index(self) -> Iterator[File]:
         for part, book in sorted(self.coco.items()):
-            yield File(f"annotations/instances_{'val' if part == 'holdout' else part}.json", book.dump())
-        data, notes = self._data()
-        comment = "".join(f"# {note}\n" for note in notes)
+            yield File(f"{BOOKS[part]}.json", book.dump())
         # JSON is YAML; without `path`, folders count from data.yaml, so the dataset may move.
-        yield File("data.yaml", (comment + json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
-        yield File("manifest.json", self._manifest(notes))
+        yield File("data.yaml", (json.dumps(self._data(), indent=1, ensure_ascii=False) + "\n").encode())
+        yield File("manifest.json", self._manifest())
 
-    def _data(self) -> tuple[dict[str, Any], list[str]]:
-        """What ultralytics is told, and what a person should know of it."""
-        splits = {FOLDERS[entry["split"]] for entry in self.entries if entry["split"]}
-        judged = "holdout" if "holdout" in splits else "train"  # ultralytics demands a val set; nothing is chosen by it
-        trained = "train" if "train" in splits else judged
-        notes = [note for note, missing in ((NO_HOLDOUT, judged == "train"), (NO_TRAINING, trained != "train")) if missing]
-        root = "" if self.form is Format.cls else "images/"
-        val = "val" if self.form is Format.cls and judged == "holdout" else judged
-        data: dict[str, Any] = {"train": f"{root}{trained}", "val": f"{root}{val}", "names": list(self.classes.labels)}
+    def _parts(self) -> tuple[str, str]:
+        """Folders to train on and to judge by; ultralytics demands both, and nothing is chosen by the second."""
+        there = {FOLDERS[entry["split"]] for entry in self.entries if entry["split"]}
+        judged = "holdout" if "holdout" in there else "train"
+        return "train" if "train" in there else judged, judged
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know before they trust what is measured on it."""
+        trained, judged = self._parts()
+        return NO_HOLDOUT if judged == "train" else NO_TRAINING if trained != "train" else None
+
+    def _data(self) -> dict[str, Any]:
+        """What ultralytics is told."""
+        places = {"train": "train", "holdout": "val"} if self.form is Format.cls else {part: f"images/{part}" for part in BOOKS}
+        trained, judged = self._parts()
+        data: dict[str, Any] = {"train": places[trained], "val": places[judged], "names": list(self.classes.labels)}
         if self.form is Format.pose:
-            data["kpt_shape"] = [places_of(self.joints), 3]
-            data["kpt_names"] = {number: coco.point_names(label, self.joints) for label, number in self._ids.items()}
-        return data, notes
+            names = {number: coco.point_names(label, self.joints) for number, label in enumerate(self.classes.labels)}
+            data |= {"kpt_shape": [places_of(self.joints), 3], "kpt_names": names}
+        return data | ({"note": self.note} if self.note else {})
 
-    def _manifest(self, notes: Sequence[str]) -> bytes:
-        """JSON with a line for each item: ten thousand of them can be read, compared and searched by line."""
-        head = {
+    def head(self) -> dict[str, Any]:
+        """The manifest without its items."""
+        return {
             "format": self.form.value,
             "content_hash": self._digest.hexdigest(),
             "names": list(self.classes.labels),
             "class_map": self.classes.digest,
-            "note": " ".join(notes) or None,
+            "note": self.note,
             **self.told,
             "counts": self.counts(),
         }
+
+    def _manifest(self) -> bytes:
+        """JSON with a line for each item: ten thousand of them can be read, compared and searched by line."""
         items = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in self.entries)
-        return (json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "items": [\n{items}\n ]\n}}\n').encode()
+        return (json.dumps(self.head(), indent=1, ensure_ascii=False)[:-2] + f',\n "items": [\n{items}\n ]\n}}\n').encode()
 
     def counts(self) -> dict[str, Any]:
         """Images by split, objects by class, images by source, what was left out."""

@@ -28,7 +28,9 @@ PORTION = 200
 SAME = 0.01  # pixels
 
 
-def samples(plan: Plan, database: Database, store: ImageStore, canvas: Canvas | None, *, images: bool = True) -> Iterator[Sample | Excluded]:
+def samples(
+    plan: Plan, database: Database, store: ImageStore, canvas: Canvas | None, *, images: bool = True
+) -> Iterator[Sample | Excluded]:
     """Each label of the plan as a sample; one whose image is lost is excluded. With `canvas`, all that was drawn; else boxes alone."""
     for start in range(0, len(plan.items), PORTION):
         portion = plan.items[start : start + PORTION]

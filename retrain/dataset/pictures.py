@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import cv2
 from PIL import Image as Opened
 
 from labelwheel.errors import AddressRefused, ImageError, NotFoundError
@@ -19,9 +18,9 @@ from labelwheel.resolver.fetch import Fetcher, Validators, too_large
 from labelwheel.resolver.inline import read_inline
 from labelwheel.settings import Settings
 from labelwheel.vision import image
+from retrain.dataset.own import ORIENTATION, upright
 from retrain.dataset.tasks import Picture
 
-ORIENTATION = 0x0112
 LEAST_SIDE = 10  # ultralytics calls smaller images corrupt
 UPLOAD = re.compile(r"/?(?:data/)?upload/(\d+)/(.+)")
 CURE = "Name the folder that holds the images with --images-root, or leave them out with --no-images."
@@ -96,5 +95,5 @@ def _picture(found: Path | bytes, data: bytes, settings: Settings) -> Picture:
     with Opened.open(BytesIO(data)) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) != 1
     if turned:
-        return Picture(bytes(cv2.imencode(".png", pixels)[1].tobytes()), image.digest(data), (width, height), ".png")
+        return Picture(upright(data), image.digest(data), (width, height), ".png")
     return Picture(found, image.digest(data), (width, height), image.sniff_suffix(data))

@@ -82,7 +82,9 @@ def _sample(task: Json, spare: str, canvas: Canvas, look: Look | None, seen: set
     drawing = canvas.read(result, picture.size if picture else None)
     if picture is None:
         return Sample(identity, name, _shown(address) or "", "train", drawing, told=told)
-    return Sample(identity, name, picture.sha256, "train", drawing, picture.content, picture.suffix, told={**told, "address": _shown(address)})
+    return Sample(
+        identity, name, picture.sha256, "train", drawing, picture.content, picture.suffix, told={**told, "address": _shown(address)}
+    )
 
 
 def _address(task: Json, canvas: Canvas) -> str:

@@ -8,39 +8,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-from PIL import Image as Picture
-
-from labelwheel.errors import DatasetError, LabelwheelError
 from labelwheel.storage import ImageStore
-from labelwheel.vision import geometry, image
+from labelwheel.vision import geometry
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detection import LabelledBox
 from retrain.dataset.content import Excluded, Item, Plan
-
-ORIENTATION = 0x0112
-FOLDERS = {"train": "train", "replay": "train", "holdout": "holdout"}
-DECIMALS = 7  # a hundredth of a pixel on the largest image accepted
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file of the folder: its name there, and its content, or the file that it is a copy of."""
-
-    name: str
-    content: bytes | Path
-
-    def put(self, root: Path) -> None:
-        target = root / self.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(self.content, Path):
-            shutil.copyfile(self.content, target)
-        else:
-            target.write_bytes(self.content)
+from retrain.dataset.folder import FOLDERS, File
+from retrain.dataset.lines import DECIMALS
+from retrain.dataset.own import picture, stem
 
 
 def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object] = lambda: None) -> Path:
@@ -61,11 +39,6 @@ def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object
     return folder / "data.yaml"
 
 
-def stem(item: Item) -> str:
-    """File name without suffix: equal names of the cameras' files can never collide."""
-    return item.sha256
-
-
 def to_text(boxes: Iterable[LabelledBox], classes: ClassMap, width: int, height: int) -> str:
     """YOLO lines `class cx cy w h` in shares of the image; empty when a person saw nothing."""
     rows = ((classes.id_of(box.label), *geometry.box_to_yolo(box.box, width, height)) for box in boxes)
@@ -82,20 +55,9 @@ def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[Lab
 
 
 def image_file(item: Item, store: ImageStore) -> File:
-    """The item's image. Labels are in upright pixels, so a turned image is written anew, without loss; all others keep their bytes.
-
-    Raises DatasetError when it is gone or cannot be read.
-    """
-    name = f"images/{FOLDERS[item.split]}/{stem(item)}"
-    try:
-        source = store.path(item.uri)
-        with Picture.open(source) as picture:
-            turned = picture.getexif().get(ORIENTATION, 1) != 1
-        return File(f"{name}.png", _upright(source.read_bytes())) if turned else File(f"{name}{source.suffix}", source)
-    except (LabelwheelError, OSError) as error:
-        raise DatasetError(
-            f"The image of label {item.label_id} cannot be read: {error}", "Restore the image store from its backup."
-        ) from error
+    """The item's image, upright. Raises DatasetError when it is gone or cannot be read."""
+    content, suffix = picture(item, store)
+    return File(f"images/{FOLDERS[item.split]}/{stem(item)}{suffix}", content)
 
 
 def label_file(item: Item, classes: ClassMap) -> File:
@@ -110,11 +72,6 @@ def index_files(plan: Plan) -> list[File]:
     data = {"train": f"images/{trained}", "val": f"images/{judged}", "names": list(plan.class_map.labels)}
     # JSON is YAML; without `path`, folders count from data.yaml, so the dataset may move.
     return [File("data.yaml", _json(data)), File("manifest.json", _json(manifest(plan)))]
-
-
-def _upright(data: bytes) -> bytes:
-    pixels = image.decode(data, max_bytes=len(data), max_pixels=2**31)
-    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def _json(content: Any) -> bytes:

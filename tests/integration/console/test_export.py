@@ -22,7 +22,7 @@ from labelwheel.errors import ConflictError, InputError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.image import digest
-from retrain.dataset.yolo import File
+from retrain.dataset.folder import File
 from tests.integration.retrain.conftest import database, label, project, settings
 
 __all__ = ["database", "label", "project", "settings"]  # fixtures
@@ -54,12 +54,16 @@ def test_zip_and_folder_are_the_same_and_ultralytics_reads_them(
     beats: list[int] = []
     counts = export_folder(database, settings, tmp_path / "out", beats.append)
     assert (counts["images"], beats) == ({"train": 5, "holdout": 2}, [7] * 7)
-    plan, store = gathered(database, settings), ImageStore(settings.images_dir)
+    store = ImageStore(settings.images_dir)
     written = folder_of(tmp_path / "out")
-    assert zip_of(zipped(files(plan, store))) == written
-    assert b"".join(zipped(files(plan, store))) == b"".join(zipped(files(plan, store)))
+
+    def pieces(*, images: bool = True) -> Iterator[bytes]:
+        return zipped(files(gathered(database, settings), database, store, images=images))
+
+    assert zip_of(pieces()) == written
+    assert b"".join(pieces()) == b"".join(pieces())
     assert all(digest(content) == Path(name).stem for name, content in written.items() if name.startswith("images/"))
-    assert {name.split("/")[0] for name in zip_of(zipped(files(plan, store, images=False)))} == {"labels", "data.yaml", "manifest.json"}
+    assert {name.split("/")[0] for name in zip_of(pieces(images=False))} == {"labels", "data.yaml", "manifest.json"}
     assert corrupt(tmp_path / "out") == {"train": (5, 5, 0), "val": (2, 2, 0)}
     label(7, 1, "train")
     assert export_folder(database, settings, tmp_path / "out")["images"] == {"train": 6, "holdout": 2}, "its caches are in nobody's way"

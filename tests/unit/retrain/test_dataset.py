@@ -25,6 +25,7 @@ from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, iou_matrix
 from labelwheel.vision.image import digest
 from retrain.dataset import content, labels, yolo
+from retrain.dataset.own import ORIENTATION
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CLASSES = class_map.ClassMap(("dent", "scratch"))
@@ -136,7 +137,7 @@ def test_the_folder_accounts_for_every_label(database: Database, store: ImageSto
     labeled = next(item for item in manifest["items"] if item["split"] == "holdout")
     assert (labeled["regions_in"], labeled["regions_out"]) == (2, 1)
     assert "stranger" in labeled["dropped"][0]["reason"]
-    assert (folder / labeled["labels"]).read_text() == "1 0.5000000 0.5000000 0.5000000 0.6000000\n"
+    assert (folder / labeled["labels"]).read_text() == "1 0.500000000 0.500000000 0.500000000 0.600000000\n"
     background = next(item for item in manifest["items"] if item["status"] == "background")
     assert (folder / background["labels"]).read_text() == ""
     for file in (*folder.glob("images/train/*"), *folder.glob("images/holdout/*")):
@@ -148,7 +149,7 @@ def test_a_turned_image_is_written_upright(database: Database, store: ImageStore
     upright = np.zeros((30, 40, 3), np.uint8)
     upright[:, 20:] = 255
     exif = Picture.Exif()
-    exif[yolo.ORIENTATION] = 6  # shown turned by a quarter clockwise
+    exif[ORIENTATION] = 6  # shown turned by a quarter clockwise
     path = tmp_path / "turned.jpg"
     Picture.fromarray(np.rot90(upright).copy()).save(path, exif=exif, quality=95)
     with database.write() as session:

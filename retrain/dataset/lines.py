@@ -1,42 +1,21 @@
-"""What each format keeps of a drawing, as the lines of a label file: pure. docs/export.md says which rule has which test.
-
-| format    | a line                                                                                   |
-| yolo      | class cx cy width height: the box around whatever was drawn                              |
-| yolo-obb  | class x1 y1 … : the four corners; where the frame cuts them, all corners of what is left |
-| yolo-seg  | class x1 y1 … : the outline                                                              |
-| yolo-pose | class cx cy width height, then x y v for each point of the skeleton (v 2: drawn, 0: not) |
-| yolo-cls  | none: the folder that the image lies in is its class                                     |
-| coco      | as yolo, beside COCO's JSON                                                              |
-
-Numbers are shares of the upright image.
-"""
+"""What each format keeps of a drawing, as the lines of a label file: pure. docs/export.md says which rule has which test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from labelwheel.vision import outline
+from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.drawing import Drawing, Joint, Posed, Shape, Size, posed
 from labelwheel.vision.drawn import Exclusion
 from labelwheel.vision.outline import Outline
+from retrain.dataset.format import Format
 
 DECIMALS = 9  # a box of one pixel on the largest image accepted comes back at an IoU above 0.999
 DRAWN, ABSENT = 2, 0  # COCO's words for a visible point and one that is not labelled
 NO_POINTS = "a key point: only yolo-pose and coco keep it"
 CHOSEN = "a drawn shape: yolo-cls keeps choices only"
-
-
-class Format(StrEnum):
-    """What an export is written as."""
-
-    yolo = "yolo"
-    obb = "yolo-obb"
-    seg = "yolo-seg"
-    pose = "yolo-pose"
-    cls = "yolo-cls"
-    coco = "coco"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +29,41 @@ class Written:
     exclusions: Sequence[Exclusion]
 
 
-def write(form: Format, drawing: Drawing, ids: Mapping[str, int], joints: Sequence[Joint]) -> Written:
-    """What `form` keeps of a drawing. `ids` are the class ids by label; objects of other labels are left out and named."""
+class Names:
+    """Class ids by every name that a class has or had; what is in use no more has none."""
+
+    def __init__(self, classes: ClassMap) -> None:
+        self.labels = classes.labels
+        self.why_not = classes.why_not
+        today = {name: classes.read(name) for name in (*classes.labels, *classes.former)}
+        self.ids = {name: classes.id_of(label) for name, label in today.items() if label is not None}
+
+
+def write(form: Format, drawing: Drawing, names: Names, joints: Sequence[Joint]) -> Written:
+    """What `form` keeps of a drawing. Objects of labels that are no class are left out and named."""
     if form is Format.cls:
-        return _chosen(drawing, ids)
-    known, strangers = _known(drawing, ids)
+        return _chosen(drawing, names)
+    known, strangers = _known(drawing, names)
     found, left = _posed(form, known, joints)
-    text = "".join(_lines(form, found, drawing.size, ids, joints)) if drawing.size else ""
+    text = "".join(_lines(form, found, drawing.size, names.ids, joints)) if drawing.size else ""
     regions = len(found) + sum(len(one.points) for one in found)
-    return Written(text, found, [one.shape.label for one in found], regions, [*drawing.exclusions, *strangers, *left])
+    labels = [names.labels[names.ids[one.shape.label]] for one in found]
+    return Written(text, found, labels, regions, [*drawing.exclusions, *strangers, *left])
 
 
-def _chosen(drawing: Drawing, ids: Mapping[str, int]) -> Written:
-    drawn = [Exclusion(region, CHOSEN) for region in [*_ids(drawing.shapes), *_ids(drawing.marks)]]
-    return Written("", (), [choice for choice in drawing.choices if choice in ids], 0, [*drawing.exclusions, *drawn])
+def _chosen(drawing: Drawing, names: Names) -> Written:
+    drawn = [Exclusion(shape.region_id, CHOSEN) for shape in drawing.shapes]
+    drawn += [Exclusion(mark.region_id, CHOSEN) for mark in drawing.marks]
+    chosen = [names.labels[names.ids[choice]] for choice in drawing.choices if choice in names.ids]
+    return Written("", (), chosen, len(chosen), [*drawing.exclusions, *drawn])
 
 
-def _ids(regions: Sequence[Shape] | Sequence[object]) -> Iterator[str]:
-    return (region.region_id for region in regions)  # type: ignore[attr-defined]
-
-
-def _known(drawing: Drawing, ids: Mapping[str, int]) -> tuple[Drawing, list[Exclusion]]:
-    strangers = [shape for shape in drawing.shapes if shape.label not in ids]
+def _known(drawing: Drawing, names: Names) -> tuple[Drawing, list[Exclusion]]:
+    strangers = [shape for shape in drawing.shapes if shape.label not in names.ids]
     if not strangers:
         return drawing, []
-    kept = [shape for shape in drawing.shapes if shape.label in ids]
-    told = [Exclusion(shape.region_id, f"class {shape.label!r} is not in the class map") for shape in strangers]
-    return Drawing(drawing.size, kept, drawing.marks), told
+    kept = [shape for shape in drawing.shapes if shape.label in names.ids]
+    return Drawing(drawing.size, kept, drawing.marks), [Exclusion(shape.region_id, names.why_not(shape.label)) for shape in strangers]
 
 
 def _posed(form: Format, drawing: Drawing, joints: Sequence[Joint]) -> tuple[Sequence[Posed], list[Exclusion]]:
