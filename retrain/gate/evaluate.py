@@ -15,12 +15,16 @@ from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import Pixels
 from retrain.dataset.content import Item
-from retrain.gate.precision import Matches, average_precision, map50, match
+from retrain.gate.curves import confusion
+from retrain.gate.precision import Ints, Matches, average_precision, map50, match
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """mAP of one model on N images; by class and by source AP50, None where there is no true box. `matches` feed the gate."""
+    """mAP of one model on N images; by class and by source AP50, None where there is no true box. `matches` feed the gate.
+
+    `confusion` is `retrain.gate.curves.confusion`'s.
+    """
 
     images: int
     map50: float
@@ -28,6 +32,7 @@ class Scores:
     per_class: dict[str, float | None]
     per_source: dict[str, float | None]
     matches: Matches
+    confusion: Ints
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -51,6 +56,7 @@ def evaluate(detector: Detector, items: Sequence[Item], pixels: Callable[[Item],
         per_class=dict(zip(labels, _rounded(average_precision(matches, everything)[0]), strict=True)),
         per_source=_per_source(matches, [item.source for item in items]),
         matches=matches,
+        confusion=confusion([item.boxes for item in items], found, labels),
     )
 
 

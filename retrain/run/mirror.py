@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from labelwheel.database.tables import Dataset, TrainingRun
 from retrain.dataset.content import Plan
+from retrain.gate.evaluate import Scores
+from retrain.run.pictures import draw
 from retrain.run.work import Work
 from retrain.training import spec
 from retrain.training.spec import Result, Spec
+from retrain.training.train import recipe as augmented
 
 
 def mirror(
-    work: Work, row: TrainingRun, stored: Dataset, chosen: Plan, recipe: Spec, result: Result, metrics: dict[str, Any]
+    work: Work,
+    row: TrainingRun,
+    stored: Dataset,
+    chosen: Plan,
+    recipe: Spec,
+    result: Result,
+    metrics: dict[str, Any],
+    scores: Scores | None,
 ) -> tuple[str, int]:
     """Write run and model to MLflow; again changes nothing. Returns the run's id there and the model's version number."""
     registry = work.registry
     run_id = registry.run(work.key(), f"training {row.id}")
-    params = {
-        name: getattr(recipe, name) for name in ("updates", "batch", "epochs", "image_size", "learning_rate", "seed", "images", "warm")
-    }
-    params["start"] = Path(recipe.start).parent.name if recipe.warm else recipe.start
-    registry.note(run_id, params, _tags(row, stored, chosen))
-    registry.measure(run_id, spec.read_history(work.folder))
+    registry.note(run_id, _params(row, recipe), _tags(row, stored, chosen))
+    history = spec.read_history(work.folder)
+    registry.measure(run_id, history)
+    draw(work.folder / "plots", history, scores)
+    registry.attach(run_id, work.folder / "plots", "plots")
     finals = {name: metrics["challenger"][name] for name in ("map50", "map50_95")} | {"seconds": result.seconds}
     registry.measure(run_id, [(result.epochs, finals | {f"gate/{name}": value for name, value in metrics["gate"].items()})])
     source = registry.attach(run_id, work.models, "weights")
     return run_id, registry.register(run_id, work.settings.model_name, source, {"labelwheel.dataset": stored.content_hash})
+
+
+def _params(row: TrainingRun, recipe: Spec) -> dict[str, Any]:
+    """The whole recipe, as it was asked for and as ultralytics got it."""
+    start = (row.metrics.get("start") or {}).get("title") or Path(recipe.start).name
+    ours = {"start": start, "updates": recipe.updates, "images": recipe.images, "warm": recipe.warm, "threads": recipe.threads}
+    told = {name: value for name, value in augmented(recipe).items() if name not in ("data", "project", "name", "cache")}
+    return {**{f"ultralytics/{name}": value for name, value in told.items()}, **ours, **_named(recipe)}
+
+
+def _named(recipe: Spec) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in ("batch", "epochs", "image_size", "learning_rate", "seed")}
 
 
 def _tags(row: TrainingRun, stored: Dataset, chosen: Plan) -> dict[str, Any]:
@@ -40,8 +62,17 @@ def _tags(row: TrainingRun, stored: Dataset, chosen: Plan) -> dict[str, Any]:
         "new_labels": row.new_labels,
         "reviewers": ", ".join(sorted({item.annotator for item in chosen.items})),
         "commit": _commit(),
+        "versions": ", ".join(f"{name} {_version(name)}" for name in ("labelwheel", "ultralytics", "torch")),
+        **{f"asked.{name}": value for name, value in row.request.items()},
     }
     return {f"labelwheel.{name}": value for name, value in tags.items() if value}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from a folder
+        return "?"
 
 
 def _commit() -> str:
