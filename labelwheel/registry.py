@@ -75,6 +75,10 @@ class Registry:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
+    def has(self, run_id: str, folder: str, name: str) -> bool:
+        """Whether a run's artifacts hold this file."""
+        return any(Path(found.path).name == name for found in self._client.list_artifacts(run_id, folder)) if run_id else False
+
     def register(self, run_id: str, model: str, source: str, tags: Mapping[str, str]) -> int:
         """The run's version of a model: the same number each time, created at the first. `source` is a folder."""
         known = [version for version in self._client.search_model_versions(f"run_id = '{run_id}'") if version.name == model]
@@ -97,6 +101,15 @@ class Registry:
 
     def end(self, run_id: str, *, failed: bool = False) -> None:
         self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    def withdraw(self, key: str, model: str) -> None:
+        """The run with this key came to nothing: it ends as killed, and no version of the model comes from it."""
+        found = self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = '{key}'", max_results=1)
+        for run_id in [run.info.run_id for run in found]:
+            for version in self._client.search_model_versions(f"run_id = '{run_id}'"):
+                if version.name == model:
+                    self._client.delete_model_version(model, version.version)
+            self._client.set_terminated(run_id, "KILLED")
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)

@@ -284,6 +284,12 @@ class Settings(BaseSettings):
         False,
         description="Also train a control (same updates without the new labels) after each warm start, to show what the labels bought.",
     )
+    keep_challengers: int = Field(
+        5,
+        ge=0,
+        description="Weights (.pt) of so many challengers that never served stay in `home`, the newest; those of older ones are in MLflow alone. "
+        "Every model that ever served keeps its own.",
+    )
     train_threads: int = Field(0, ge=0, description="Torch threads. 0: all cores but one.")
     train_nice: int = Field(15, ge=0, le=19, description="Niceness of the training process.")
 

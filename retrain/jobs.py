@@ -14,13 +14,14 @@ from labelwheel.errors import ConflictError, DatasetError, InputError, NotFoundE
 from labelwheel.project import current_project
 from labelwheel.settings import get_settings
 from retrain import policy
+from retrain.run.attempts import MOST_FRUITLESS, Stood
+from retrain.run.space import NoSpace
 from retrain.run.trigger import by_hand, trigger
 from retrain.run.work import Work
 from retrain.training.launch import Cancelled
 
 log = structlog.get_logger(__name__)
 
-MOST_ATTEMPTS = 3
 HOPELESS = (DatasetError, InputError)  # the same labels would end the same way
 
 
@@ -94,34 +95,55 @@ def _alone(path: Path) -> FileLock:
 
 
 def _begin(work: Work) -> bool:
-    """Count an attempt. False when the run has ended, or when its attempts are used up."""
+    """Count an attempt. False when the run has ended, or when too many attempts in a row brought it nowhere."""
     row = work.row()
     if row.status in ENDED_RUN_STATUSES:
         return False
-    if row.attempts >= MOST_ATTEMPTS:
-        _fail(work, row.error or f"It was interrupted {row.attempts} times without a word: look at memory and disk of the worker's host.")
+    stood = Stood.of(row.metrics).now(row.percent, row.attempts)
+    lost = stood.fruitless(row.attempts)
+    if lost >= MOST_FRUITLESS:
+        _fail(work, row.error or f"It was interrupted {lost} times without a word: look at memory and disk of the worker's host.")
         return False
-    work.set(attempts=row.attempts + 1)
+    work.set(attempts=row.attempts + 1, metrics={**row.metrics, "stood": stood.as_dict()})
     return True
 
 
 def _attempt(work: Work) -> None:
     from retrain.run import stages
+    from retrain.run.close import close_ended
 
+    close_ended(work)  # what earlier runs left may be the room that this one needs
     try:
         stages.turn(work)
     except Cancelled:
         log.info("training cancelled", run=work.run_id)
+    except NoSpace as error:
+        _wait(work, error)
     except Exception as error:
         log.exception("training stumbled", run=work.run_id)
         _stumble(work, error)
+    if work.row().status in ENDED_RUN_STATUSES:
+        close_ended(work)
 
 
 def _stumble(work: Work, error: Exception) -> None:
     """Note the error. The row without a heartbeat is what the sweep rings again for."""
-    if isinstance(error, HOPELESS) or work.row().attempts >= MOST_ATTEMPTS:
+    row = work.row()
+    if isinstance(error, HOPELESS) or Stood.of(row.metrics).fruitless(row.attempts) >= MOST_FRUITLESS:
         _fail(work, str(error))
         return
+    _note(work, error)
+
+
+def _wait(work: Work, error: NoSpace) -> None:
+    """Say what is missing, and look again at the next sweep, however often: nothing was begun."""
+    log.warning("training waits", run=work.run_id, reason=error.message)
+    with contextlib.suppress(Cancelled):
+        work.set(status="queued", attempts=work.row().attempts - 1)
+    _note(work, error)
+
+
+def _note(work: Work, error: Exception) -> None:
     with work.database.write() as session:
         row = session.get_one(TrainingRun, work.run_id)
         row.error, row.heartbeat_at = str(error), None

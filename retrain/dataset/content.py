@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from labelwheel.database.insert import insert_absent
@@ -152,6 +152,12 @@ def recall(session: Session, dataset_id: int) -> Plan:
     dataset = session.get_one(Dataset, dataset_id)
     items = session.execute(select(DatasetItem.label_id, DatasetItem.split).where(DatasetItem.dataset_id == dataset_id)).tuples()
     return gather(session, dict(items.all()), session.get_one(ClassMap, dataset.class_map_id))
+
+
+def image_bytes(session: Session, chosen: Plan) -> int:
+    """Bytes of the images of a plan, as they are stored."""
+    ids = (item.image_id for item in chosen.items)
+    return sum(session.scalar(select(func.sum(Image.size)).where(Image.id.in_(some))) or 0 for some in portions(ids))
 
 
 def old_items(session: Session, project_id: int, run_id: int, chosen: Plan, seed: int) -> Plan:

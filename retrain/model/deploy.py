@@ -9,7 +9,7 @@ from dataclasses import astuple
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from labelwheel import queue
@@ -25,11 +25,15 @@ log = structlog.get_logger(__name__)
 
 
 def deploy(database: Database, settings: Settings, model_version_id: int, decision_id: int | None) -> Deployment:
-    """Let a model version be the champion from now on; deploying what serves already changes nothing. Raises NotFoundError."""
+    """Let a model version be the champion from now on; deploying what serves already changes nothing. Raises NotFoundError.
+
+    A decision deploys once: a run that died after its deployment and goes on later takes nothing back that people did meanwhile.
+    """
     with database.write() as session:
         version = _version(session, model_version_id)
-        row, fresh = _record(session, settings, version, CHAMPION, decision_id)
-    _announce(settings, version, [row] if fresh else [])
+        present = newest_deployment(session, version.project_id) if _carried_out(session, decision_id) else None
+        row, fresh = (present, False) if present else _record(session, settings, version, CHAMPION, decision_id)
+    _announce(settings, row.model_version, [row] if fresh else [])
     return row
 
 
@@ -146,6 +150,11 @@ def _record(session: Session, settings: Settings, version: ModelVersion, slot: S
     session.add(row)
     session.flush()
     return row, True
+
+
+def _carried_out(session: Session, decision_id: int | None) -> bool:
+    """Whether a deployment came of the decision already."""
+    return decision_id is not None and session.scalar(select(exists().where(Deployment.decision_id == decision_id))) is True
 
 
 def _differs(present: Deployment | None, version: ModelVersion, name: str) -> bool:

@@ -14,6 +14,7 @@ from labelwheel.database.tables import ACTIVE_RUN_STATUSES, TrainingRun
 from labelwheel.errors import DatasetError
 from retrain.dataset import content, yolo
 from retrain.dataset.content import Plan
+from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.stages import score
 from retrain.run.work import Work
 from retrain.training import launch, spec
@@ -27,16 +28,27 @@ def run_control(work: Work) -> None:
     row = work.row()
     if (row.control or {}).get("state") != "due" or _busy(work, row.project_id):
         return
+    attempts = (row.control or {}).get("attempts", 0)
+    if attempts >= MOST_FRUITLESS:
+        _record(work, {"state": "failed", "error": f"It was interrupted {attempts} times without a word."})
+        return
+    _record(work, {"state": "due", "attempts": attempts + 1})
     try:
         outcome = _train_and_score(work, row)
     except launch.Cancelled:
+        _record(work, {"state": "due", "attempts": attempts})
         log.info("control gave way to a training", run=row.id)
         return
     except Exception as error:
         outcome = {"state": "failed", "error": str(error)}
         log.exception("control failed", run=row.id)
+    shutil.rmtree(work.folder / "control", ignore_errors=True)
+    _record(work, outcome)
+
+
+def _record(work: Work, outcome: dict[str, Any]) -> None:
     with work.database.write() as session:
-        session.get_one(TrainingRun, row.id).control = outcome
+        session.get_one(TrainingRun, work.run_id).control = outcome
 
 
 def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
@@ -54,7 +66,6 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     mlflow_run = _mirror(work, row, old, recipe, result, scores)
     training = {"updates": result.updates, "seconds": result.seconds, "train_images": images, "seed": recipe.seed}
     shutil.copyfile(result.onnx, work.models / "control.onnx")  # so that anybody may score it again
-    shutil.rmtree(folder, ignore_errors=True)
     return {"state": "done", **scores, **training, "mlflow_run_id": mlflow_run}
 
 

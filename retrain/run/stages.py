@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel import queue
@@ -25,7 +24,8 @@ from retrain.gate import decide as gate
 from retrain.gate.evaluate import Scores, evaluate, reader
 from retrain.model.deploy import deploy
 from retrain.run.mirror import mirror
-from retrain.run.work import Work
+from retrain.run.space import free_bytes, need_of, parameters_of
+from retrain.run.work import EXPORTED, SETTLED, TRAINED, Work
 from retrain.training import launch, spec
 from retrain.training.asked import Asked
 from retrain.training.recipe import recipe_of
@@ -34,7 +34,6 @@ from retrain.training.start import start_of
 
 log = structlog.get_logger(__name__)
 
-EXPORTED, TRAINED = 5.0, 90.0  # percent of a run when these stages are done
 GATE = "gate"
 
 
@@ -56,6 +55,8 @@ def export(work: Work) -> None:
         start = start_of(session, row.project_id, Asked.of(row.request).start, work.settings.model_name)
         chosen = content.plan(session, row.project_id, classes, replay=work.settings.replay if start.replays else None, seed=work.run_id)
         fresh = _fresh_labels(session, row, chosen)
+    _demand_space(work, row, chosen, start.version)
+    work.set(metrics=_merged(work, dataset=chosen.content_hash), error=None)
     folder = work.datasets / chosen.content_hash
     yolo.write(chosen, work.store, folder, work.beat)
     dvc_hash = version.keep(work.datasets, chosen.content_hash, work.settings.dvc_remote)
@@ -75,11 +76,11 @@ def train(work: Work) -> None:
     recipe = spec.read_spec(work.folder) or recipe_of(work, row)
 
     def wanted(progress: Progress | None) -> bool:
-        work.beat(**_told(row, progress))
+        work.beat(**_told(work, row, progress))
         return True
 
     result = launch.launch(recipe, wanted)
-    work.set(percent=TRAINED, metrics=_merged(work, training=_training(recipe, result)))
+    work.set(percent=TRAINED, metrics=_merged(work, training=_training(work, recipe, result)))
 
 
 def judge(work: Work) -> None:
@@ -103,8 +104,9 @@ def judge(work: Work) -> None:
     verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
     values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
     metrics = _merged(work, judged_on="holdout" if champion or chosen.only("holdout") else "train", **values)
-    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics)
+    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics, challenger)
     with work.database.write() as session:
+        work.claim(session)
         model = ModelVersion(
             project_id=row.project_id,
             name=work.settings.model_name,
@@ -135,6 +137,7 @@ def conclude(work: Work) -> None:
     row = work.row()
     with work.database.read() as session:
         decision = session.get_one(Decision, row.gate_decision_id)
+    work.set(percent=SETTLED)  # from here on nobody can cancel it
     if decision.verdict == "promote" and row.challenger_id is not None:
         deploy(work.database, work.settings, row.challenger_id, decision.id)
     work.registry.end(row.mlflow_run_id or "")
@@ -145,7 +148,6 @@ def conclude(work: Work) -> None:
     log.info("training ended", run=row.id, status=status, reasons=decision.reasons)
     if control:
         queue.ring("retrain.control", row.id)
-    _tidy(work, row)
 
 
 def score(work: Work, onnx: Path, chosen: Plan, items: Sequence[Item], beat: Callable[[], object] = lambda: None) -> Scores:
@@ -159,16 +161,32 @@ def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:
     return len({item.label_id for item in chosen.only("train")} - labels.consumed(session, row.project_id))
 
 
-def _told(row: TrainingRun, progress: Progress | None) -> dict[str, Any]:
+def _told(work: Work, row: TrainingRun, progress: Progress | None) -> dict[str, Any]:
     if progress is None:
         return {}
-    seen = {"epoch": progress.epoch, "epochs": progress.epochs, "eta_seconds": progress.eta_seconds, "losses": progress.losses}
+    at = {"epoch": progress.epoch, "epochs": progress.epochs, "eta_seconds": progress.eta_seconds}
+    seen = {**at, "losses": progress.losses, "history": _losses(work)}
     return {"percent": EXPORTED + (TRAINED - EXPORTED) * progress.percent / 100, "metrics": {**row.metrics, "progress": seen}}
 
 
-def _training(recipe: Spec, result: Result) -> dict[str, Any]:
+def _losses(work: Work) -> list[dict[str, float]]:
+    """Losses by epoch, for pages to draw."""
+    history = spec.thinned(spec.read_history(work.folder))
+    return [{"epoch": epoch, **{name: round(value, 5) for name, value in losses.items()}} for epoch, losses in history]
+
+
+def _training(work: Work, recipe: Spec, result: Result) -> dict[str, Any]:
     took = {"updates": result.updates, "epochs": result.epochs, "seconds": result.seconds, "resumed": result.resumed}
-    return {**took, "images": recipe.images, "seed": recipe.seed, "warm": recipe.warm, "learning_rate": recipe.learning_rate}
+    return {
+        **took,
+        "history": _losses(work),
+        "image_size": recipe.image_size,
+        "batch": recipe.batch,
+        "images": recipe.images,
+        "seed": recipe.seed,
+        "warm": recipe.warm,
+        "learning_rate": recipe.learning_rate,
+    }
 
 
 def _merged(work: Work, **values: Any) -> dict[str, Any]:
@@ -190,10 +208,10 @@ def _relative(path: Path, settings: Settings) -> str:
     return str(path.relative_to(settings.home))
 
 
-def _tidy(work: Work, row: TrainingRun) -> None:
-    """Remove what can be made again: the dataset's working copy (DVC has it) and the trainer's scratch."""
+def _demand_space(work: Work, row: TrainingRun, chosen: Plan, model: ModelVersion | None) -> None:
+    settings, asked = work.settings, Asked.of(row.request)
+    weights = model_path(model.weights_uri, settings) if model else None
+    parameters = parameters_of(weights, asked.architecture or settings.architecture)
     with work.database.read() as session:
-        stored = session.scalars(select(Dataset).where(Dataset.id == row.dataset_id)).one()
-    version.drop(work.datasets, stored.content_hash)
-    for name in ("fit", "config"):
-        shutil.rmtree(work.folder / name, ignore_errors=True)
+        size = content.image_bytes(session, chosen)
+    need_of(size, len(chosen.items), parameters, settings.min_free_bytes).demand(free_bytes(settings.home))

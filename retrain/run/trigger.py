@@ -16,6 +16,7 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
 from retrain.policy import TRAINED_TASK, label_set, why_not
+from retrain.run.work import SETTLED
 from retrain.training.asked import read_asked
 from retrain.training.start import start_of
 
@@ -73,9 +74,9 @@ def by_hand(
 
 
 def cancel(database: Database, run_id: int, who: str = "", why: str = "") -> bool:
-    """End an active run; its trainer is killed within seconds. False when it had ended already."""
+    """End an active run; its trainer is killed within seconds. False when it had ended already, or its model is about to serve."""
     said = f"Cancelled by {who}{f': {why}' if why else '.'}" if who else None
-    ended = update(TrainingRun).where(TrainingRun.id == run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+    ended = update(TrainingRun).where(TrainingRun.id == run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES), TrainingRun.percent < SETTLED)
     with database.write() as session:
         changed = session.execute(ended.values(status="cancelled", finished_at=utcnow(), error=said))
     return bool(changed.rowcount)  # type: ignore[attr-defined]
@@ -91,5 +92,7 @@ def cancel_by_hand(database: Database, project_id: int, run_id: int | None, who:
         message = "No training is under way." if run_id is None else f"There is no training run {run_id}."
         raise NotFoundError(message, "`GET /api/retraining/history` lists the runs.")
     if not cancel(database, run.id, who, why):
-        raise ConflictError(f"Training {run.id} has ended already.", "Nothing is left to cancel.")
+        raise ConflictError(
+            f"Training {run.id} has ended already, or its model is about to serve.", "Nothing is left to cancel: see `labelwheel rollback`."
+        )
     return run.id

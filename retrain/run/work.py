@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Project, TrainingRun, utcnow
@@ -19,6 +20,7 @@ from labelwheel.storage import ImageStore
 from retrain.training.launch import Cancelled
 
 BEAT_SECONDS = 2.0
+EXPORTED, TRAINED, SETTLED = 5.0, 90.0, 99.0  # percent of a run: its dataset is there, its weights are, it is about to serve
 
 
 @dataclass
@@ -39,10 +41,13 @@ class Work:
 
     def set(self, **values: Any) -> None:
         """Write to the row, with a heartbeat. Raises Cancelled when somebody ended the run meanwhile."""
-        statement = update(TrainingRun).where(TrainingRun.id == self.run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
         with self.database.write() as session:
-            changed = session.execute(statement.values(heartbeat_at=utcnow(), **values))
-        if not changed.rowcount:  # type: ignore[attr-defined]
+            self.claim(session, **values)
+
+    def claim(self, session: Session, **values: Any) -> None:
+        """Write to the row in a transaction that is to count only while the run is wanted. Raises Cancelled."""
+        mine = update(TrainingRun).where(TrainingRun.id == self.run_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+        if not session.execute(mine.values(heartbeat_at=utcnow(), **values)).rowcount:  # type: ignore[attr-defined]
             raise Cancelled(f"Training {self.run_id} was ended from outside.")
 
     def beat(self, **values: Any) -> None:

@@ -52,7 +52,7 @@ def threads(wanted: int) -> int:
 def _start(folder: Path, count: int) -> subprocess.Popen[bytes]:
     with (folder / files.LOG).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "retrain.training.train", str(folder)],
+            [sys.executable, "-m", "retrain.training.train", str(folder), str(os.getpid())],
             cwd=folder,
             env=environment(folder, count),
             stdin=subprocess.DEVNULL,

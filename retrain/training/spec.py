@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,25 @@ def read_history(folder: Path) -> list[tuple[int, dict[str, float]]]:
     if not path.is_file():
         return []
     with path.open() as stream:
-        rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        rows = [found for row in csv.DictReader(stream) if (found := _numbers(row))]
     # A resumed training writes the epochs since its checkpoint once more: what came last is what was kept.
     by_epoch = {int(row["epoch"]): {key: value for key, value in row.items() if "/" in key} for row in rows}
     return sorted(by_epoch.items())
+
+
+def thinned(history: Sequence[tuple[int, dict[str, float]]], most: int = 50) -> list[tuple[int, dict[str, float]]]:
+    """At most so many epochs, evenly spread, the first and the last among them: what pages draw and rows keep."""
+    if len(history) <= most:
+        return list(history)
+    return [history[round(place * (len(history) - 1) / (most - 1))] for place in range(most)]
+
+
+def _numbers(row: Mapping[str | None, Any]) -> dict[str, float]:
+    """A row of results.csv; nothing of one that a kill cut short."""
+    try:
+        return {str(key).strip(): float(value) for key, value in row.items()}
+    except (TypeError, ValueError):
+        return {}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
-"""The trainer, a process of its own: `python -m retrain.training.train FOLDER`, where FOLDER holds spec.json.
+"""The trainer, a process of its own: `python -m retrain.training.train FOLDER PARENT`, where FOLDER holds spec.json.
 
-It goes on from the last whole epoch if it was killed, writes progress.json while it works, and result.json when all is there.
+It goes on from the last whole epoch if it was killed, writes progress.json while it works, and result.json when all is there. It ends
+when PARENT, the id of the process that started it, is its parent no longer.
 Nothing is chosen by the holdout: the gate judges on it, so neither an epoch nor a checkpoint may be picked by it.
 """
 
@@ -20,26 +21,38 @@ from retrain.training import spec as files
 from retrain.training.spec import Progress, Result, Spec
 from retrain.training.torchvision import ensure_torchvision
 
-WAIT_SECONDS = 60  # for an orphan of an earlier attempt to notice that its parent is gone
+WAIT_SECONDS = 300  # for an orphan of an earlier attempt to notice that its parent is gone
 BEAT_SECONDS = 1.0
 SAVE_SECONDS = 20.0  # between checkpoints: epochs of a small dataset are shorter than the saving
 CACHE_BYTES = 2**30  # of images that are kept decoded
 INTEGRATIONS = ("mlflow", "dvc", "sync", "clearml", "comet", "raytune", "wandb", "neptune", "tensorboard", "hub")  # those we do ourselves
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, parent: int) -> None:
     """Train what the folder's spec asks for."""
-    parent = os.getppid()
     spec = files.read_spec(folder)
     if spec is None:
         raise SystemExit(f"There is no {files.SPEC} in {folder}.")
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), spec.nice))
     with FileLock(folder / "train.lock", timeout=WAIT_SECONDS):
-        started = time.monotonic()
-        last, resumed = fit(spec, parent)
-        onnx = _export(last)
-        seconds = round(time.monotonic() - started, 1)
-        files.write(folder / files.RESULT, Result(str(last), str(onnx), spec.epochs, spec.updates_made, seconds, resumed))
+        if files.read_result(folder) is None:  # an orphan may have come to its end meanwhile
+            files.write(folder / files.RESULT, _work(spec, parent))
+
+
+def _work(spec: Spec, parent: int) -> Result:
+    started = time.monotonic()
+    _heed(parent)
+    last, resumed = fit(spec, parent)
+    _heed(parent)
+    onnx = _export(last)
+    seconds = round(time.monotonic() - started, 1)
+    return Result(str(last), str(onnx), spec.epochs, spec.updates_made, seconds, resumed)
+
+
+def _heed(parent: int) -> None:
+    """End a trainer whose job is gone: another may be under way, and nobody would read its result."""
+    if os.getppid() != parent:
+        raise SystemExit("The job that started this training is gone.")
 
 
 def fit(spec: Spec, parent: int) -> tuple[Path, bool]:
@@ -99,7 +112,6 @@ def recipe(spec: Spec) -> dict[str, Any]:
         "workers": 0,  # a loader beside the threads of the network takes turns with them on few cores
         "cache": "ram" if spec.images * spec.image_size**2 * 3 <= CACHE_BYTES else False,
         "verbose": False,
-        "device": _device(),
     }
 
 
@@ -110,7 +122,7 @@ def _train(spec: Spec, checkpoint: Path | None, parent: int) -> None:
         shutil.rmtree(Path(spec.folder) / "fit", ignore_errors=True)
     model = YOLO(checkpoint or spec.start, task="detect")
     model.add_callback("on_train_batch_end", _reporter(spec, parent))
-    model.train(trainer=_trainer(), **({"resume": True} if checkpoint else recipe(spec)))
+    model.train(trainer=_trainer(), **({"resume": True} if checkpoint else recipe(spec) | {"device": _device()}))
 
 
 def _trainer() -> type:
@@ -143,14 +155,13 @@ def _trainer() -> type:
 
 
 def _reporter(spec: Spec, parent: int) -> Callable[[Any], None]:
-    """A callback that writes progress, and ends a trainer whose job is gone: nobody would read its result."""
+    """A callback that writes progress, and ends a trainer whose job is gone."""
     batches, started, written = 0, time.monotonic(), 0.0
 
     def report(trainer: Any) -> None:
         nonlocal batches, written
         batches += 1
-        if os.getppid() != parent:
-            raise SystemExit("The job that started this training is gone.")
+        _heed(parent)
         now = time.monotonic()
         if now - written >= BEAT_SECONDS:
             written = now
@@ -203,4 +214,4 @@ def _device() -> int | str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -72,12 +72,13 @@ def label(database: Database, settings: Settings, project: Project) -> Callable[
     def put(first: int, count: int, split: str) -> None:
         with database.write() as session:
             for number in range(first, first + count):
-                _labelled(session, ImageStore(settings.images_dir), project.id, number, split)
+                labelled(session, ImageStore(settings.images_dir), project.id, number, split)
 
     return put
 
 
-def _labelled(session: Session, store: ImageStore, project_id: int, number: int, split: str) -> None:
+def labelled(session: Session, store: ImageStore, project_id: int, number: int, split: str) -> None:
+    """Image `number` arrives, and a person labels it."""
     pixels, box = draw(number)
     data = cv2.imencode(".png", pixels)[1].tobytes()
     sha256, now = digest(data), utcnow() - timedelta(hours=1)

@@ -13,6 +13,7 @@ from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
 from retrain import jobs
 from retrain.run import status
+from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.trigger import cancel, trigger
 
 
@@ -78,7 +79,7 @@ def test_start_training_needs_a_label_and_no_policy(database: Database, project:
 def test_the_attempts_of_a_run_that_dies_without_a_word_are_counted(database: Database, settings: Settings, project: Project) -> None:
     run = trigger(database, settings, project.id, "manual")
     with database.write() as session:
-        session.get_one(TrainingRun, run.id).attempts = jobs.MOST_ATTEMPTS
+        session.get_one(TrainingRun, run.id).attempts = MOST_FRUITLESS
     jobs.run(run.id)
     with database.read() as session:
         ended = session.get_one(TrainingRun, run.id)

@@ -55,6 +55,8 @@ def test_from_labels_to_a_served_model_through_a_kill(
     ended = _run(database, 1)
     assert ended.status == "promoted", ended.error
     assert ended.metrics["training"]["resumed"] is True
+    told = ended.metrics["training"]["history"]
+    assert (told[0]["epoch"], told[-1]["epoch"]) == (1, ended.metrics["training"]["epochs"]) and told[0]["train/box_loss"] > 0
     assert ended.metrics["challenger"]["map50"] > 0
     assert ended.metrics["challenger"]["images"] == 8
     _assert_served(database, settings, project)
@@ -139,6 +141,9 @@ def _assert_mirrored(settings: Settings, run: TrainingRun) -> None:
     assert found[0].data.tags["labelwheel.reviewers"] == "anna@plant.example"
     assert len(registry._client.get_metric_history(run.mlflow_run_id, "train/box_loss")) == run.metrics["training"]["epochs"]
     assert registry.pointed(settings.model_name) == 1
+    pictures = {Path(item.path).name for item in registry._client.list_artifacts(run.mlflow_run_id, "plots")}
+    assert pictures == {"losses.png", "precision-recall.png", "confusion.png"}
+    assert found[0].data.params["ultralytics/fliplr"] == "0.5" and found[0].data.params["updates"] == "200"
     assert not Path("mlflow.db").exists() and not Path("mlruns").exists()
 
 

@@ -1,0 +1,232 @@
+"""A run that is killed at any stage, in worker, trainer or both, ends promoted or kept: once, with nothing half-made, lost or counted twice.
+
+The long proof kills real trainings at each named place and at random moments. The sample kills one that is trained already, at places drawn
+by lot: what its model answers is written by hand, all the rest is real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from labelwheel.database.tables import Project, TrainingRun
+from labelwheel.storage import ImageStore
+from retrain.model.deploy import deploy
+from retrain.run import stages
+from retrain.run.trigger import trigger
+from retrain.run.work import Work
+from retrain.training import spec
+from retrain.training.spec import Result
+from tests.fixtures import figures
+from tests.fixtures.kills import House, Place
+from tests.fixtures.shapes import LABELS, SIDE, draw
+from tests.integration.retrain.conftest import RECIPE, labelled
+from tests.unit.vision.test_detector import METADATA, write_model
+
+TRAIN, HOLDOUT = 16, 8
+QUICK = {**RECIPE, "FIRST_UPDATES": "48", "WARM_UPDATES": "24", "TRAIN_NICE": "0", "DETECTOR_THREADS": "1", "MIN_FREE_BYTES": "0"}
+QUEUED, EXPORTED, TRAINED, DUE = "queued", "exported", "trained", "due"  # houses to begin with
+BATCHES = 4  # an epoch
+
+EXPORTING = (
+    Place("exporting", "worker", "retrain.run.stages:export"),
+    Place("exporting", "worker", "retrain.run.work:Work.beat", "after", 7),
+    Place("exporting", "worker", "pathlib:Path.write_bytes", "half", 9),
+    Place("exporting", "worker", "retrain.dataset.yolo:write", "after"),
+    Place("adding to DVC", "worker", "retrain.dataset.version:keep"),
+    Place("adding to DVC", "worker", "dvc.stage:Stage.dump"),
+    Place("adding to DVC", "worker", "retrain.dataset.version:keep", "after"),
+    Place("adding to DVC", "worker", "retrain.dataset.content:remember", "after"),
+    Place("adding to DVC", "worker", "retrain.run.stages:export", "after"),
+)
+TRAINING = (
+    Place("training", "trainer", "retrain.training.torchvision:ensure_torchvision"),
+    Place("training epoch 1", "trainer", "os:getppid", "after", 2 + 2),
+    Place("training epoch 1", "trainer", "pathlib:Path.write_bytes", "half", 1, "draft.pt"),
+    Place("training epoch 2", "trainer", "pathlib:Path.replace", "after", 1, "last.pt"),
+    Place("training epoch 6", "trainer", "os:getppid", "after", 2 + 5 * BATCHES + 2),
+    Place("training epoch 12", "trainer", "os:getppid", "after", 2 + 12 * BATCHES),
+    Place("exporting ONNX", "trainer", "retrain.training.export:export_onnx"),
+    Place("exporting ONNX", "trainer", "retrain.training.export:add_embedding"),
+    Place("exporting ONNX", "trainer", "retrain.training.spec:write", "before", 1, "Result"),
+    Place("exporting ONNX", "trainer", "retrain.training.spec:write", "after", 1, "Result"),
+)
+AFTER = (
+    Place("evaluating", "worker", "retrain.run.stages:judge"),
+    Place("evaluating", "worker", "labelwheel.vision.detector:Detector.detect", "after", 3),
+    Place("evaluating", "worker", "retrain.run.stages:_keep_model", "after"),
+    Place("registering", "worker", "labelwheel.registry:Registry.run", "after"),
+    Place("registering", "worker", "labelwheel.registry:Registry.note", "after"),
+    Place("registering", "worker", "labelwheel.registry:Registry.measure", "after"),
+    Place("registering", "worker", "labelwheel.registry:Registry.attach"),
+    Place("registering", "worker", "labelwheel.registry:Registry.attach", "after"),
+    Place("registering", "worker", "labelwheel.registry:Registry.register", "after"),
+    Place("registering", "worker", "retrain.run.stages:judge", "after"),
+    Place("deploying", "worker", "retrain.model.deploy:_record", "after"),
+    Place("deploying", "worker", "retrain.model.deploy:_announce"),
+    Place("deploying", "worker", "labelwheel.registry:Registry.point", "after"),
+    Place("deploying", "worker", "labelwheel.registry:Registry.end"),
+    Place("deploying", "worker", "retrain.run.stages:conclude", "after"),
+    Place("closing", "worker", "retrain.run.close:_drop_dataset", "after"),
+)
+CONTROL = (
+    Place("control", "worker", "retrain.run.control:_train_and_score"),
+    Place("control", "trainer", "os:getppid", "after", 2 + 2 * BATCHES),
+    Place("control", "trainer", "retrain.training.export:export_onnx"),
+    Place("control", "worker", "retrain.run.control:score", "after"),
+    Place("control", "worker", "labelwheel.registry:Registry.run", "after"),
+    Place("control", "worker", "retrain.run.control:_mirror", "after"),
+)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A plant with labels and a run that is queued."""
+    house = House(tmp_path / "home", QUICK)
+    house.home.mkdir()
+    house.build()
+    _label(house, 0, TRAIN, "train")
+    _label(house, 100, HOLDOUT, "holdout")
+    _trigger(house)
+    return house
+
+
+def test_a_run_is_killed_after_its_training(house: House) -> None:
+    seed = int(os.environ.get("KILL_SEED") or secrets.randbelow(2**32))
+    print(f"KILL_SEED={seed}")
+    _as_if_trained(house)
+    for place in sorted(random.Random(seed).sample(AFTER, 2), key=AFTER.index):
+        house.die("run", 1, place, "worker")
+    house.sweep()
+    assert house.check(1, TRAIN) == "promoted"
+
+
+@pytest.mark.prove
+def test_kill_matrix(house: House) -> None:
+    seed = int(os.environ.get("KILL_SEED") or secrets.randbelow(2**32))
+    print(f"KILL_SEED={seed}")
+    met: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    started = time.monotonic()
+    house.keep(QUEUED)
+    for place in EXPORTING:
+        met[place.stage][_through(house, QUEUED, place, "worker")] += 1
+    house.restore(QUEUED)
+    house.die("run", 1, Place("", "worker", "retrain.run.stages:train"), "worker")
+    house.keep(EXPORTED)
+    for place in TRAINING:
+        for mode in ("worker", "trainer", "group"):
+            met[f"{place.stage}, {mode}"][_through(house, EXPORTED, place, mode)] += 1
+    house.restore(QUEUED)
+    _as_if_trained(house)
+    house.keep(TRAINED)
+    for place in AFTER:
+        met[place.stage][_through(house, TRAINED, place, "worker")] += 1
+    for outcome in _random_kills(house, random.Random(seed)):
+        met["at random, twice"][outcome] += 1
+    for stage, outcome in _control(house):
+        met[stage][outcome] += 1
+    kills = {stage: sum(counts.values()) * (2 if "twice" in stage else 1) for stage, counts in met.items()}
+    outcomes = sum(met.values(), Counter[str]())
+    took = round(time.monotonic() - started)
+    found = {"seed": seed, "seconds": took, "kills": kills, "outcomes": dict(outcomes), "by_stage": {name: dict(met[name]) for name in met}}
+    figures.write("prove/kills.json", {**found, "failures": 0})
+
+
+def _through(house: House, beginning: str, place: Place, mode: str, run_id: int = 1) -> str:
+    house.restore(beginning)
+    house.die("run", run_id, place, mode)
+    lives = house.sweep()
+    outcome = house.check(run_id, TRAIN)
+    print(f"{place}, {mode}: {outcome} after {lives} more", flush=True)
+    return outcome
+
+
+def _random_kills(house: House, lot: random.Random) -> Iterator[str]:
+    """Whole runs, killed twice at any moment."""
+    for _ in range(8):
+        house.restore(QUEUED)
+        for _ in range(2):
+            worker = house.start("run", 1)
+            moment = lot.uniform(0, 40)
+            time.sleep(moment)
+            mode = lot.choice(("worker", "trainer", "group"))
+            for victim in [*(house.trainers() if mode != "worker" else []), *([worker] if mode != "trainer" else [])]:
+                victim.kill()
+            worker.wait()
+            print(f"at random: {mode} after {moment:.1f} s", flush=True)
+        house.sweep()
+        yield house.check(1, TRAIN)
+
+
+def _control(house: House) -> Iterator[tuple[str, str]]:
+    """A warm run whose control is killed at each place, and from two sides where it trains."""
+    house.restore(QUEUED)
+    house.sweep()
+    with house.database() as database, database.read() as session:
+        challenger = session.get_one(TrainingRun, 1).challenger_id or 0
+    with house.database() as database:
+        deploy(database, house.settings, challenger, None)  # if the gate did not
+    _label(house, 200, BATCHES * 2, "train")
+    _trigger(house)
+    house.start("run", 2).wait()
+    assert house.check(2, BATCHES * 2)
+    house.keep(DUE)
+    for place in CONTROL:
+        for mode in ("worker", "trainer", "group") if place.process == "trainer" else ("worker",):
+            house.restore(DUE)
+            house.die("control", 2, place, mode)
+            house.sweep()
+            house.check(2, BATCHES * 2)
+            with house.database() as database, database.read() as session:
+                outcome = session.get_one(TrainingRun, 2).control or {}
+            assert outcome["state"] == "done", outcome
+            assert (house.home / "models" / "run-2" / "control.onnx").is_file() and not (house.home / "runs" / "2" / "control").exists()
+            print(f"{place}, {mode}: done", flush=True)
+            yield f"control, {mode}", "done"
+
+
+def _label(house: House, first: int, count: int, split: str) -> None:
+    with house.database() as database, database.write() as session:
+        project_id = session.scalars(select(Project.id)).one()
+        for number in range(first, first + count):
+            labelled(session, ImageStore(house.settings.images_dir), project_id, number, split)
+
+
+def _trigger(house: House) -> None:
+    with house.database() as database:
+        trigger(database, house.settings, 1, "manual")
+
+
+def _as_if_trained(house: House) -> None:
+    """The house when the trainer has just ended: it left a model that finds what the first images of the holdout show."""
+    with house.database() as database:
+        stages.export(Work(database, house.settings, 1))
+    folder = house.home / "runs" / "1"
+    (folder / "fit" / "weights").mkdir(parents=True)
+    answers = [(draw(number)[1]["box"], number % 2) for number in (100, 101)]
+    scale = 64 / SIDE
+    columns = [
+        [(x1 + x2) / 2 * scale, (y1 + y2) / 2 * scale, (x2 - x1) * scale, (y2 - y1) * scale, 0.9 * (kind == 0), 0.9 * (kind == 1)]
+        for (x1, y1, x2, y2), kind in answers
+    ]
+    named = {**METADATA, "names": str(dict(enumerate(LABELS)))}
+    onnx = write_model(folder / "fit" / "weights" / "last.onnx", np.array(columns, np.float32).T, named)
+    weights = folder / "fit" / "weights" / "last.pt"
+    weights.write_bytes(json.dumps("weights").encode())
+    (folder / "fit" / "results.csv").write_text("epoch,time,train/box_loss\n1,1,2.5\n2,2,1.5\n")
+    recipe = {"folder": str(folder), "data": "data.yaml", "start": "yolov8n.yaml", "images": TRAIN, "updates": 8, "batch_size": 4}
+    spec.write(
+        folder / spec.SPEC,
+        spec.Spec(**recipe, image_size=64, learning_rate=0.001, seed=1, threads=1, nice=0),  # type: ignore[arg-type]
+    )
+    spec.write(folder / spec.RESULT, Result(str(weights), str(onnx), 2, 8, 1.0, False))
