@@ -66,6 +66,10 @@ class Registry:
         self._client.log_artifacts(run_id, str(folder), name)
         return f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
 
+    def keep(self, run_id: str, content: Mapping[str, Any], name: str) -> None:
+        """JSON as the run's artifact `name`; again overwrites it."""
+        self._client.log_dict(run_id, dict(content), name)
+
     def fetch(self, run_id: str, path: str, target: Path) -> None:
         """Bring a run's artifact back as the file `target`, whole or not at all."""
         draft = target.with_name(f".{target.name}.fetched")

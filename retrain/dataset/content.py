@@ -7,7 +7,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -17,16 +18,22 @@ from sqlalchemy.orm import Session, contains_eager
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, DatasetItem, Image, Label
 from labelwheel.errors import DatasetError
+from labelwheel.project import classes_of
 from labelwheel.vision import class_map
 from labelwheel.vision.detection import LabelledBox
 from retrain.dataset import labels
 
 SQL_VARIABLES = 500  # older SQLite takes 999 in one statement
+QUARANTINED = "quarantined: it resembles images of both splits"
+Table = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One labelled image. Boxes are in pixels of the upright image; `uri` is the image store's; `dropped` are regions left out."""
+    """One labelled image. Boxes are in pixels of the upright image; `uri` is the image store's; `dropped` are regions left out.
+
+    `annotator` labelled it, `approved_by` is a person or the policy.
+    """
 
     image_id: int
     label_id: int
@@ -41,6 +48,7 @@ class Item:
     annotator: str
     task: int
     key: str
+    approved_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class Plan:
     excluded: tuple[Excluded, ...]
     class_map: class_map.ClassMap
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """SHA-256 over images, labels, boxes, splits and class ids.
 
@@ -71,17 +79,30 @@ class Plan:
         content = [[item.sha256, item.label_id, item.split, [_box_key(box) for box in item.boxes]] for item in self.items]
         return hashlib.sha256(json.dumps([self.class_map.labels, content]).encode()).hexdigest()
 
+    @cached_property
+    def holdout(self) -> str | None:
+        """Version of the holdout: SHA-256 over its images, and over ids and places of their boxes. None when there is none.
+
+        Scores on one version compare, and on two they do not. A class that is only called otherwise makes no other version.
+        """
+        ids = self.class_map.id_of
+        judged = [[item.sha256, [[ids(box.label), *_box_key(box)[1:]] for box in item.boxes]] for item in self.only("holdout")]
+        return hashlib.sha256(json.dumps(judged).encode()).hexdigest() if judged else None
+
     def only(self, *splits: str) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.split in splits)
 
     def counts(self) -> dict[str, Any]:
-        """Images by split, boxes by class, images by source, regions left out."""
+        """Images by split, boxes by class, images by source; classes and sources by split; what was left out."""
         return {
             "images": dict(sorted(Counter(item.split for item in self.items).items())),
             "boxes": dict(sorted(Counter(box.label for item in self.items for box in item.boxes).items())),
             "sources": dict(sorted(Counter(item.source for item in self.items).items())),
+            "boxes_by_split": _table((box.label, item.split) for item in self.items for box in item.boxes),
+            "sources_by_split": _table((item.source, item.split) for item in self.items),
             "background": sum(not item.boxes for item in self.items),
             "excluded": len(self.excluded),
+            "quarantined": sum(item.reason == QUARANTINED for item in self.excluded),
             "regions_dropped": sum(len(item.dropped) for item in self.items),
         }
 
@@ -95,7 +116,7 @@ def plan(session: Session, project_id: int, classes: ClassMap, *, replay: float 
     drawn = _standing(session, project_id)
     if replay is not None:
         drawn = draw(drawn, labels.consumed(session, project_id), replay, seed)
-    chosen = gather(session, drawn, classes)
+    chosen = gather(session, drawn, classes_of(session, classes))
     if not chosen.only("train", "replay"):
         raise DatasetError("There is no approved label to train on.", "Label images of the training split in Label Studio first.")
     return chosen
@@ -103,7 +124,7 @@ def plan(session: Session, project_id: int, classes: ClassMap, *, replay: float 
 
 def everything(session: Session, project_id: int, classes: ClassMap) -> Plan:
     """Every approved label of this moment, in its split; it may be empty."""
-    return gather(session, _standing(session, project_id), classes)
+    return gather(session, _standing(session, project_id), classes_of(session, classes))
 
 
 def _standing(session: Session, project_id: int) -> dict[int, str]:
@@ -122,23 +143,24 @@ def draw(splits: Mapping[int, str], old: set[int], replay: float, seed: int) -> 
     return {label: "replay" if label in replayed else split for label, split in splits.items() if label not in left_out}
 
 
-def gather(session: Session, splits: Mapping[int, str], classes: ClassMap) -> Plan:
-    """Read the labels with these ids into a plan; quarantined ones are excluded with their reason."""
-    known = class_map.ClassMap(tuple(classes.labels))
+def gather(session: Session, splits: Mapping[int, str], classes: class_map.ClassMap) -> Plan:
+    """Read the labels with these ids into a plan, under the names that their classes have in `classes`.
+
+    Quarantined ones are excluded, and so are those of which nothing is left because their classes are in use no more: what is on such an
+    image is not nothing.
+    """
     rows = list(_labels(session, splits))
     tasks, sources = _tasks(session, rows), _sources(session, rows)
-    quarantined = [row for row in rows if splits[row.id] == "quarantined"]
-    excluded = [
-        Excluded(row.id, row.image.sha256, *tasks[row.id], "quarantined: it resembles images of both splits") for row in quarantined
-    ]
-    items = [_item(row, splits[row.id], sources[row.image_id], tasks[row.id], known) for row in rows if splits[row.id] != "quarantined"]
-    return Plan(tuple(sorted(items, key=lambda item: item.sha256)), tuple(sorted(excluded, key=lambda item: item.sha256)), known)
+    found = [_item(row, splits[row.id], sources[row.image_id], tasks[row.id], classes) for row in rows]
+    found.sort(key=lambda one: one.sha256)
+    items, excluded = (one for one in found if isinstance(one, Item)), (one for one in found if isinstance(one, Excluded))
+    return Plan(tuple(items), tuple(excluded), classes)
 
 
 def remember(session: Session, project_id: int, classes: ClassMap, chosen: Plan, path: str, dvc_hash: str) -> Dataset:
     """The dataset's row and its items; the same content is the same row."""
     row = {"content_hash": chosen.content_hash, "dvc_hash": dvc_hash, "path": path, "class_map_id": classes.id, "counts": chosen.counts()}
-    insert_absent(session, Dataset, [{"project_id": project_id, **row}])
+    insert_absent(session, Dataset, [{"project_id": project_id, "holdout": chosen.holdout, **row}])
     dataset = session.scalars(select(Dataset).where(Dataset.project_id == project_id, Dataset.content_hash == chosen.content_hash)).one()
     columns = ("image_id", "label_id", "split")
     insert_absent(
@@ -151,7 +173,7 @@ def recall(session: Session, dataset_id: int) -> Plan:
     """The plan of a stored dataset: labels are immutable, so it reads the same for ever."""
     dataset = session.get_one(Dataset, dataset_id)
     items = session.execute(select(DatasetItem.label_id, DatasetItem.split).where(DatasetItem.dataset_id == dataset_id)).tuples()
-    return gather(session, dict(items.all()), session.get_one(ClassMap, dataset.class_map_id))
+    return gather(session, dict(items.all()), classes_of(session, session.get_one(ClassMap, dataset.class_map_id)))
 
 
 def image_bytes(session: Session, chosen: Plan) -> int:
@@ -174,18 +196,35 @@ def old_items(session: Session, project_id: int, run_id: int, chosen: Plan, seed
 
 def gather_same_classes(session: Session, splits: Mapping[int, str], like: Plan) -> Plan:
     """A plan of these labels and the holdout of another, with its class map."""
-    classes = ClassMap(labels=list(like.class_map.labels))
-    return gather(session, {**splits, **{item.label_id: "holdout" for item in like.only("holdout")}}, classes)
+    return gather(session, {**splits, **{item.label_id: "holdout" for item in like.only("holdout")}}, like.class_map)
 
 
-def _item(row: Label, split: str, source: str, task: tuple[int, str], known: class_map.ClassMap) -> Item:
-    drawn = [LabelledBox.from_dict(box) for box in row.boxes]
-    boxes = tuple(box for box in drawn if box.label in known.labels)
-    strangers = tuple(
-        {"region_id": box.region_id, "reason": f"class {box.label!r} is not in the class map"} for box in drawn if box not in boxes
-    )
-    image, dropped = row.image, (*row.exclusions, *strangers)
-    return Item(image.id, row.id, image.sha256, image.uri, image.width, image.height, split, source, boxes, dropped, row.annotator, *task)
+def _item(row: Label, split: str, source: str, task: tuple[int, str], classes: class_map.ClassMap) -> Item | Excluded:
+    image, (boxes, strangers) = row.image, read_boxes(row.boxes, classes)
+    if split == "quarantined":
+        return Excluded(row.id, image.sha256, *task, QUARANTINED)
+    if strangers and not boxes:
+        return Excluded(row.id, image.sha256, *task, "; ".join(dict.fromkeys(region["reason"] for region in strangers)))
+    dropped, by = (*row.exclusions, *strangers), row.approved_by or ""
+    who = (row.annotator, *task, by)
+    return Item(image.id, row.id, image.sha256, image.uri, image.width, image.height, split, source, boxes, dropped, *who)
+
+
+def read_boxes(
+    drawn: Iterable[Mapping[str, Any]], classes: class_map.ClassMap
+) -> tuple[tuple[LabelledBox, ...], tuple[dict[str, str], ...]]:
+    """Stored boxes under today's names of their classes, and those of classes that are in use no more, or never were, with the reason."""
+    found = [(box, classes.read(box.label)) for box in map(LabelledBox.from_dict, drawn)]
+    boxes = tuple(box if label == box.label else replace(box, label=label) for box, label in found if label is not None)
+    return boxes, tuple({"region_id": box.region_id, "reason": classes.why_not(box.label)} for box, label in found if label is None)
+
+
+def _table(pairs: Iterable[tuple[str, str]]) -> Table:
+    """How often each pair occurs, as rows of the first with columns of the second."""
+    table: Table = {}
+    for (row, column), count in sorted(Counter(pairs).items()):
+        table.setdefault(row, {})[column] = count
+    return table
 
 
 def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
@@ -220,4 +259,5 @@ def portions(ids: Iterable[int]) -> Iterator[list[int]]:
 
 
 def _box_key(box: LabelledBox) -> list[Any]:
-    return [box.label, *(round(edge, 4) for edge in box.box.as_tuple())]
+    place = box.box
+    return [box.label, round(place.x1, 4), round(place.y1, 4), round(place.x2, 4), round(place.y2, 4)]

@@ -75,13 +75,22 @@ def index_files(plan: Plan) -> list[File]:
 
 
 def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    lines = (f" {json.dumps(key)}: {_value(value)}" for key, value in content.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _value(content: Any) -> str:
+    """On one line; a list of objects has one line for each."""
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        return json.dumps(content, ensure_ascii=False)
+    return "[\n  " + ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in content) + "\n ]"
 
 
 def manifest(plan: Plan) -> dict[str, Any]:
     """What became of every label: `items`, one each, with status labeled, background or excluded."""
     entries = [_entry(item) for item in plan.items] + [_excluded(item) for item in plan.excluded]
-    return {"content_hash": plan.content_hash, "names": list(plan.class_map.labels), "counts": plan.counts(), "items": entries}
+    known = {"content_hash": plan.content_hash, "holdout": plan.holdout, "names": list(plan.class_map.labels)}
+    return {**known, "retired": sorted(plan.class_map.retired), "counts": plan.counts(), "items": entries}
 
 
 def _entry(item: Item) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from labelwheel.serving import DEFAULT_TAG
 from retrain.model.adopt import imported
 
 HOLDOUT = "holdout"
+SHORT = 8  # of a hash, for people
 
 
 def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
-    """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout; scores of other holdouts do not compare."""
+    """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout, and `holdout` its version: only equal ones compare."""
     roles = _roles(session, project_id)
     origins, scores, deployed = imported(session, project_id), _scores(session, project_id), _deployed(session, project_id)
     rows = session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id).order_by(ModelVersion.id.desc()))
@@ -28,6 +29,7 @@ def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
             "task": row.task,
             "map50": scores.get(row.id, {}).get("map50"),
             "images": scores.get(row.id, {}).get("images"),
+            "holdout": scores.get(row.id, {}).get("holdout"),
             "origin": f"import of {origins[row.id]['origin']}" if row.id in origins else f"training {row.training_run_id}",
             "created_at": row.created_at.isoformat(timespec="seconds"),
             "deployed_at": deployed[row.id].isoformat(timespec="seconds") if row.id in deployed else None,
@@ -63,7 +65,8 @@ def _scores(session: Session, project_id: int) -> dict[int, dict[str, Any]]:
     for run in session.scalars(select(TrainingRun).where(TrainingRun.project_id == project_id).order_by(TrainingRun.id)):
         if run.metrics.get("judged_on", HOLDOUT) == HOLDOUT:
             judged = ((run.champion_id, "champion"), (run.challenger_id, "challenger"))
-            found.update({version: run.metrics[role] for version, role in judged if version and run.metrics.get(role)})
+            which = {"holdout": (run.metrics.get("holdout") or "")[:SHORT]}
+            found.update({version: {**run.metrics[role], **which} for version, role in judged if version and run.metrics.get(role)})
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from retrain.run.work import Work
 from retrain.training import spec
 from retrain.training.spec import Result, Spec
 from retrain.training.train import recipe as augmented
+
+LABELS = "labels.json"
 
 
 def mirror(
@@ -31,6 +34,7 @@ def mirror(
     registry = work.registry
     run_id = registry.run(work.key(), f"training {row.id}")
     registry.note(run_id, _params(row, recipe), _tags(row, stored, chosen))
+    registry.keep(run_id, provenance(stored, chosen), LABELS)
     history = spec.read_history(work.folder)
     registry.measure(run_id, history)
     draw(work.folder / "plots", history, scores)
@@ -58,6 +62,7 @@ def _tags(row: TrainingRun, stored: Dataset, chosen: Plan) -> dict[str, Any]:
         "cause": row.cause,
         "dataset": stored.content_hash,
         "dvc": stored.dvc_hash,
+        "holdout": stored.holdout,
         "labels": len(chosen.items),
         "new_labels": row.new_labels,
         "reviewers": ", ".join(sorted({item.annotator for item in chosen.items})),
@@ -73,6 +78,21 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # run from a folder
         return "?"
+
+
+def provenance(stored: Dataset, chosen: Plan) -> dict[str, Any]:
+    """What the model learned from and is judged on, and whom we owe it to: every label by its id, with image, split, annotator and approver."""
+    columns = ("label_id", "sha256", "split", "task", "annotator", "approved_by")
+    people = Counter(item.annotator for item in chosen.items)
+    return {
+        "dataset": stored.content_hash,
+        "dvc": stored.dvc_hash,
+        "holdout": stored.holdout,
+        "classes": chosen.class_map.as_dict(),
+        "counts": chosen.counts(),
+        "annotators": dict(sorted(people.items())),
+        "labels": [{name.removesuffix("_id"): getattr(item, name) for name in columns} for item in chosen.items],
+    }
 
 
 def _commit() -> str:

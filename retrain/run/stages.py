@@ -18,7 +18,8 @@ from labelwheel.serving import model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import digest
-from retrain.dataset import content, labels, version, yolo
+from retrain.dataset import content, labels, version
+from retrain.dataset.add import add
 from retrain.dataset.content import Item, Plan
 from retrain.gate import decide as gate
 from retrain.gate.evaluate import Scores, evaluate, reader
@@ -44,7 +45,7 @@ def turn(work: Work) -> None:
 
 
 def export(work: Work) -> None:
-    """Choose the labels, write the folder, keep it in DVC, record it."""
+    """Choose the labels, add them to DVC as a version, record it."""
     row = work.row()
     if row.dataset_id is not None:
         return
@@ -57,10 +58,8 @@ def export(work: Work) -> None:
         fresh = _fresh_labels(session, row, chosen)
     _demand_space(work, row, chosen, start.version)
     work.set(metrics=_merged(work, dataset=chosen.content_hash), error=None)
-    folder = work.datasets / chosen.content_hash
-    yolo.write(chosen, work.store, folder, work.beat)
-    dvc_hash = version.keep(work.datasets, chosen.content_hash, work.settings.dvc_remote)
-    path = str(folder.relative_to(work.settings.home))
+    dvc_hash = add(chosen, work.store, work.datasets, work.settings.dvc_remote, work.beat)
+    path = str((work.datasets / chosen.content_hash).relative_to(work.settings.home))
     with work.database.write() as session:
         stored = content.remember(session, row.project_id, classes, chosen, path, dvc_hash)
     rival, metrics = champion.model_version_id if champion else None, _merged(work, start=start.as_dict())
@@ -103,7 +102,8 @@ def judge(work: Work) -> None:
     rival = score(work, model_path(champion.onnx_uri, work.settings), chosen, items, work.beat) if champion else None
     verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
     values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
-    metrics = _merged(work, judged_on="holdout" if champion or chosen.only("holdout") else "train", **values)
+    judged = {"judged_on": "holdout" if champion or chosen.only("holdout") else "train", "holdout": stored.holdout}
+    metrics = _merged(work, **judged, **values)
     mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics, challenger)
     with work.database.write() as session:
         work.claim(session)

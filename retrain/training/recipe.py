@@ -54,14 +54,12 @@ def weights_of(model: ModelVersion, work: Work) -> Path:
 
 
 def recipe_of(work: Work, row: TrainingRun) -> Spec:
-    """A run's spec, with a fresh seed; its dataset is brought back if its working copy is gone."""
+    """A run's spec, with a fresh seed; its dataset is put where the trainer reads it."""
     with work.database.read() as session:
         stored, chosen = session.get_one(Dataset, row.dataset_id), content.recall(session, row.dataset_id or 0)
         start = row.metrics.get("start") or {}
         model = session.get_one(ModelVersion, start["model_version"]) if start else None
-    folder = work.datasets / stored.content_hash
-    if not folder.is_dir():
-        version.restore(work.datasets, stored.content_hash, work.settings.dvc_remote)
+    folder = version.check_out(work.datasets, stored.content_hash, work.settings.dvc_remote)
     weights = str(weights_of(model, work)) if model else None
     images = len(chosen.only("train", "replay"))
     seed = secrets.randbelow(2**31)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from sqlalchemy.orm import Session
 from labelwheel.database import Database, migrate
 from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, Image, Label, Project, TrainingRun
 from labelwheel.errors import DatasetError
+from labelwheel.project import change_classes
 from labelwheel.storage import ImageStore
-from labelwheel.vision import class_map
+from labelwheel.vision import class_change, class_map
+from labelwheel.vision.class_change import Changed
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, iou_matrix
 from labelwheel.vision.image import digest
@@ -201,6 +203,60 @@ def test_labels_of_finished_runs_are_used_up_and_those_of_failed_ones_are_not(da
         session.flush()
         assert labels.consumed(session, 1) == {label.id} and held.id not in labels.consumed(session, 1)
         assert session.get_one(Dataset, stored.id).counts["images"] == {"holdout": 1, "train": 1}
+
+
+def change(session: Session, act: Callable[[class_map.ClassMap], Changed]) -> ClassMap:
+    return change_classes(session, 1, act, "anna", "")
+
+
+def test_labels_are_read_under_todays_names_and_a_removed_class_is_no_background(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        for number, names in enumerate((["dent"], ["scratch"], ["dent", "scratch"], [])):
+            draw(session, add(session, store, number, "train"), *[(name, [0.0, 0.0, 9.0, 9.0]) for name in names])
+        before = plan(session)
+        stored = content.remember(session, 1, session.get_one(ClassMap, 1), before, "x", "d")
+        renamed = change(session, lambda known: class_change.rename(known, "dent", "bump"))
+        chosen = content.plan(session, 1, renamed, replay=None, seed=1)
+        assert (chosen.class_map.labels, chosen.counts()["boxes"]) == (("bump", "scratch"), {"bump": 2, "scratch": 2})
+        assert [yolo.label_file(item, chosen.class_map).content for item in chosen.items] == [
+            yolo.label_file(item, before.class_map).content for item in before.items
+        ], "ids stay"
+        removed = change(session, lambda known: class_change.remove(known, "scratch"))
+        chosen = content.plan(session, 1, removed, replay=None, seed=1)
+        assert (chosen.counts()["boxes"], chosen.counts()["background"]) == ({"bump": 2}, 1)
+        assert [item.reason for item in chosen.excluded] == ["class 'scratch' was removed"]
+        assert [region["reason"] for item in chosen.items for region in item.dropped] == ["class 'scratch' was removed"]
+        change(session, lambda known: class_change.restore(known, "scratch"))
+        merged = change(session, lambda known: class_change.merge(known, ["bump", "scratch"], "mark"))
+        chosen = content.plan(session, 1, merged, replay=None, seed=1)
+        assert (chosen.counts()["boxes"], chosen.class_map.labels) == ({"mark": 4}, ("mark", "scratch"))
+        assert b"1 " not in b"".join(bytes(yolo.label_file(item, chosen.class_map).content) for item in chosen.items)  # type: ignore[arg-type]
+        assert content.recall(session, stored.id) == before, "what was stored keeps its names"
+
+
+def test_the_holdout_has_a_version_that_follows_its_content_only(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        draw(session, add(session, store, 1, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
+        assert plan(session).holdout is None
+        draw(session, held := add(session, store, 2, "holdout"), ("dent", [0.0, 0.0, 9.0, 9.0]), approved=1)
+        first = plan(session)
+        assert content.remember(session, 1, session.get_one(ClassMap, 1), first, "x", "d").holdout == first.holdout
+        draw(session, add(session, store, 3, "train"))
+        renamed = change(session, lambda known: class_change.rename(known, "dent", "bump"))
+        again = content.plan(session, 1, renamed, replay=None, seed=1)
+        assert again.holdout == first.holdout and again.content_hash != first.content_hash
+        draw(session, held, ("dent", [0.0, 0.0, 9.0, 9.5]), approved=2)
+        assert plan(session).holdout != first.holdout
+
+
+def test_classes_and_sources_are_counted_by_split(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        for number, split in enumerate(("train", "train", "holdout", "quarantined")):
+            draw(session, add(session, store, number, split), ("dent", [0.0, 0.0, 9.0, 9.0]), ("scratch", [1.0, 1.0, 9.0, 9.0]))
+        counts = plan(session).counts()
+    assert counts["boxes_by_split"] == {"dent": {"holdout": 1, "train": 2}, "scratch": {"holdout": 1, "train": 2}}
+    assert counts["sources_by_split"] == {"line-0": {"holdout": 1, "train": 2}}
+    assert (counts["quarantined"], counts["excluded"]) == (1, 1)
 
 
 def test_without_training_labels_there_is_no_dataset(database: Database, store: ImageStore) -> None:
