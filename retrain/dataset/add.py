@@ -17,8 +17,10 @@ from typing import NamedTuple
 from labelwheel.errors import DatasetError
 from labelwheel.storage import ImageStore
 from retrain.dataset.content import Item, Plan
+from retrain.dataset.folder import FOLDERS
+from retrain.dataset.own import stem
 from retrain.dataset.version import CACHE, alone, point, push, ready, whole
-from retrain.dataset.yolo import FOLDERS, image_file, index_files, label_file, stem
+from retrain.dataset.yolo import image_file, index_files, label_file
 
 KNOWN = "known.txt"  # images that versions hold: MD5, size and name of each; a name says what the bytes are
 READ_ONLY = 0o444  # DVC's own way to say that an object is whole

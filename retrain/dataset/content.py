@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy.orm import Session
 
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Dataset, DatasetItem, Image, Label
@@ -199,15 +199,15 @@ def gather_same_classes(session: Session, splits: Mapping[int, str], like: Plan)
     return gather(session, {**splits, **{item.label_id: "holdout" for item in like.only("holdout")}}, like.class_map)
 
 
-def _item(row: Label, split: str, source: str, task: tuple[int, str], classes: class_map.ClassMap) -> Item | Excluded:
-    image, (boxes, strangers) = row.image, read_boxes(row.boxes, classes)
+def _item(row: Any, split: str, source: str, task: tuple[int, str], classes: class_map.ClassMap) -> Item | Excluded:
+    boxes, strangers = read_boxes(row.boxes, classes)
     if split == "quarantined":
-        return Excluded(row.id, image.sha256, *task, QUARANTINED)
+        return Excluded(row.id, row.sha256, *task, QUARANTINED)
     if strangers and not boxes:
-        return Excluded(row.id, image.sha256, *task, "; ".join(dict.fromkeys(region["reason"] for region in strangers)))
+        return Excluded(row.id, row.sha256, *task, "; ".join(dict.fromkeys(region["reason"] for region in strangers)))
     dropped, by = (*row.exclusions, *strangers), row.approved_by or ""
     who = (row.annotator, *task, by)
-    return Item(image.id, row.id, image.sha256, image.uri, image.width, image.height, split, source, boxes, dropped, *who)
+    return Item(row.image_id, row.id, row.sha256, row.uri, row.width, row.height, split, source, boxes, dropped, *who)
 
 
 def read_boxes(
@@ -227,13 +227,15 @@ def _table(pairs: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def _labels(session: Session, ids: Iterable[int]) -> Iterator[Label]:
+def _labels(session: Session, ids: Iterable[int]) -> Iterator[Any]:
+    """Rows of labels and of their images. No mapped objects: of thousands, these would take most of the time."""
+    mine = (Label.id, Label.image_id, Label.boxes, Label.exclusions, Label.annotator, Label.approved_by)
     for some in portions(sorted(ids)):
-        query = select(Label).join(Label.image).where(Label.id.in_(some), Image.erased_at.is_(None))  # what was erased is in no plan again
-        yield from session.scalars(query.options(contains_eager(Label.image)))
+        query = select(*mine, Image.sha256, Image.uri, Image.width, Image.height).join(Label.image)
+        yield from session.execute(query.where(Label.id.in_(some), Image.erased_at.is_(None)))  # what was erased is in no plan again
 
 
-def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]]:
+def _tasks(session: Session, rows: Sequence[Any]) -> dict[int, tuple[int, str]]:
     """Label id → Label Studio's task id and our key."""
     found: dict[int, tuple[int, str]] = {}
     for some in portions(row.id for row in rows):
@@ -243,7 +245,7 @@ def _tasks(session: Session, rows: Sequence[Label]) -> dict[int, tuple[int, str]
     return found
 
 
-def _sources(session: Session, rows: Sequence[Label]) -> dict[int, str]:
+def _sources(session: Session, rows: Sequence[Any]) -> dict[int, str]:
     """Image id → source of its first capture."""
     found: dict[int, str] = {}
     for some in portions(row.image_id for row in rows):

@@ -102,7 +102,10 @@ def listing(root: Path, pointer: Path) -> tuple[Path, list[tuple[str, str]]]:
 
     oid = str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
     file = cached(root, oid)
-    entries = json.loads(file.read_text()) if file.is_file() else []
+    try:
+        entries = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):  # lost, or torn by a power cut
+        entries = []
     return file, [(str(entry["relpath"]), str(entry["md5"])) for entry in entries]
 
 

@@ -41,8 +41,11 @@ def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object
 
 def to_text(boxes: Iterable[LabelledBox], classes: ClassMap, width: int, height: int) -> str:
     """YOLO lines `class cx cy w h` in shares of the image; empty when a person saw nothing."""
-    rows = ((classes.id_of(box.label), *geometry.box_to_yolo(box.box, width, height)) for box in boxes)
-    return "".join(f"{row[0]} " + " ".join(f"{value:.{DECIMALS}f}" for value in row[1:]) + "\n" for row in rows)
+    lines = []
+    for box in boxes:
+        x, y, w, h = geometry.box_to_yolo(box.box, width, height)
+        lines.append(f"{classes.id_of(box.label)} {x:.{DECIMALS}f} {y:.{DECIMALS}f} {w:.{DECIMALS}f} {h:.{DECIMALS}f}\n")
+    return "".join(lines)
 
 
 def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[LabelledBox]:

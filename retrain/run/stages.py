@@ -18,7 +18,7 @@ from labelwheel.serving import model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import digest
-from retrain.dataset import content, labels, version
+from retrain.dataset import content, labels
 from retrain.dataset.add import add
 from retrain.dataset.content import Item, Plan
 from retrain.gate import decide as gate

@@ -84,7 +84,7 @@ def test_what_is_lost_is_written_again(label: Callable[..., None], plan: Callabl
     objects[1].chmod(0o644)
     objects[1].write_bytes(b"")  # as a power cut leaves it
     (root / KNOWN).write_text((root / KNOWN).read_text()[:-7])  # torn by a kill
-    with pytest.raises(DatasetError, match="files are gone"):
+    with pytest.raises(DatasetError, match="could not be restored"):
         version.restore(root, plan().content_hash)
     label(3, 1, "train")
     add(plan(), store, root)
