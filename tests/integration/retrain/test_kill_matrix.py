@@ -42,12 +42,14 @@ EXPORTING = (
     Place("exporting", "worker", "retrain.run.stages:export"),
     Place("exporting", "worker", "retrain.run.work:Work.beat", "after", 7),
     Place("exporting", "worker", "pathlib:Path.write_bytes", "half", 9),
-    Place("exporting", "worker", "retrain.dataset.yolo:write", "after"),
-    Place("adding to DVC", "worker", "retrain.dataset.version:keep"),
-    Place("adding to DVC", "worker", "dvc.stage:Stage.dump"),
-    Place("adding to DVC", "worker", "retrain.dataset.version:keep", "after"),
+    Place("exporting", "worker", "retrain.dataset.add:_Shelf._remember", "after"),
+    Place("adding to DVC", "worker", "retrain.run.stages:add"),
+    Place("adding to DVC", "worker", "retrain.dataset.add:point"),
+    Place("adding to DVC", "worker", "retrain.dataset.add:point", "after"),
+    Place("adding to DVC", "worker", "retrain.run.stages:add", "after"),
     Place("adding to DVC", "worker", "retrain.dataset.content:remember", "after"),
     Place("adding to DVC", "worker", "retrain.run.stages:export", "after"),
+    Place("laying the folder out", "worker", "retrain.dataset.version:link", "after", 7),
 )
 TRAINING = (
     Place("training", "trainer", "retrain.training.torchvision:ensure_torchvision"),
