@@ -129,7 +129,8 @@ def _attempt(work: Work) -> None:
 def _stumble(work: Work, error: Exception) -> None:
     """Note the error. The row without a heartbeat is what the sweep rings again for."""
     row = work.row()
-    if isinstance(error, HOPELESS) or Stood.of(row.metrics).fruitless(row.attempts) >= MOST_FRUITLESS:
+    hopeless = isinstance(error, HOPELESS) and error.__cause__ is None  # what another error caused, such as DVC's remote, may pass
+    if hopeless or Stood.of(row.metrics).fruitless(row.attempts) >= MOST_FRUITLESS:
         _fail(work, str(error))
         return
     _note(work, error)

@@ -233,8 +233,13 @@ def _opened(root: Path, remote: str) -> Iterator[Any]:
 def _open(root: Path) -> Any:
     from dvc.repo import Repo
 
-    if (root / ".dvc").is_dir():
-        return Repo(str(root))
-    repo = Repo.init(str(root), no_scm=True)
+    # DVC asks whether the process that a lock names is alive: after a restart another has its number, above all in a container.
+    (root / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     (root / ".dvcignore").write_text("*.cache\n")  # ultralytics' index of a folder is no part of the data
-    return repo
+    config = root / ".dvc/config"
+    if not config.is_file():  # what `Repo.init` does, but no kill leaves half of it
+        (root / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
+        draft = config.with_name("config.draft")
+        draft.write_text("[core]\n    no_scm = True\n")
+        draft.replace(config)
+    return Repo(str(root))

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from sqlalchemy import select
 
 from labelwheel.database import Database
-from labelwheel.database.tables import Project, TrainingRun
+from labelwheel.database.tables import Dataset, ModelVersion, Project, TrainingRun
 from labelwheel.settings import Settings
 from retrain import jobs
+from retrain.dataset import labels
 from retrain.run.trigger import cancel, trigger
 from tests.integration.retrain.conftest import command_of
 
@@ -29,7 +31,11 @@ def test_cancel_kills_the_trainer(database: Database, settings: Settings, projec
     assert not job.is_alive()
     assert not _trainers(folder)
     with database.read() as session:
-        assert session.get_one(TrainingRun, run.id).status == "cancelled"
+        cancelled = session.get_one(TrainingRun, run.id)
+        assert cancelled.status == "cancelled" and cancelled.dataset_id is not None
+        assert not labels.consumed(session, project.id) and not session.scalars(select(ModelVersion)).all()
+        stored = session.get_one(Dataset, cancelled.dataset_id)
+    assert not (folder / "fit").exists() and not (settings.home / "datasets" / stored.content_hash).exists()
 
 
 def _trainers(folder: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -174,3 +175,18 @@ def test_versions_come_back_exactly_locally_and_from_a_remote(tmp_path: Path) ->
 def test_an_unknown_version_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No dataset version"):
         version.restore(tmp_path, "nothing")
+
+
+@pytest.mark.parametrize("left", ["another's", "cut short"])
+def test_what_a_killed_process_left_stands_in_nobodys_way(tmp_path: Path, left: str) -> None:
+    root = tmp_path / "datasets"
+    (root / "one").mkdir(parents=True)
+    (root / "one/a.txt").write_text("a")
+    (root / ".dvc").mkdir()  # it died while it made the repository
+    stored = version.keep(root, "one")
+    assert (root / ".dvcignore").read_text() == "*.cache\n"
+    lock = root / ".dvc/tmp/rwlock"
+    holder = {str(root / "one"): {"write": {"pid": os.getpid(), "cmd": "dvc add"}, "read": []}}  # its number is somebody else's by now
+    lock.write_text("{" if left == "cut short" else json.dumps(holder))
+    (root / "one/b.txt").write_text("b")
+    assert version.keep(root, "one") != stored
