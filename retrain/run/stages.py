@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -194,12 +195,15 @@ def _merged(work: Work, **values: Any) -> dict[str, Any]:
 
 
 def _keep_model(work: Work, result: Result) -> tuple[Path, Path]:
-    """Copy the model out of the scratch folder, whole or not at all."""
+    """Copy the model out of the scratch folder, whole or not at all: on the disk before the row that lets it serve, also if the power fails."""
     onnx, weights = work.models / "model.onnx", work.models / "model.pt"
     work.models.mkdir(parents=True, exist_ok=True)
     for source, target in ((result.onnx, onnx), (result.weights, weights)):
         draft = target.with_name(f".{target.name}")
-        shutil.copyfile(source, draft)
+        with Path(source).open("rb") as found, draft.open("wb") as stream:
+            shutil.copyfileobj(found, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         draft.replace(target)
     return onnx, weights
 

@@ -125,4 +125,7 @@ def _numbers(row: Mapping[str | None, Any]) -> dict[str, float]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return dict(json.loads(path.read_text())) if path.is_file() else None
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):  # never written, or lost when the power failed: what it says is made again
+        return None

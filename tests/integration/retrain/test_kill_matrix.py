@@ -203,9 +203,11 @@ def _control(house: House) -> Iterator[tuple[str, str]]:
     with house.database() as database:
         deploy(database, house.settings, challenger, None)  # if the gate did not
     _label(house, 200, BATCHES * 2, "train")
-    _trigger(house)
+    _trigger(house, start="labelwheel@1", freeze=5, augmentations="fliplr=0 degrees=5")
     house.start("run", 2).wait()
     assert house.check(2, BATCHES * 2)
+    with house.database() as database, database.read() as session:
+        assert session.get_one(TrainingRun, 2).metrics["training"]["warm"]
     house.keep(DUE)
     for place in CONTROL:
         for mode in ("worker", "trainer", "group") if place.process == "trainer" else ("worker",):
@@ -228,9 +230,9 @@ def _label(house: House, first: int, count: int, split: str) -> None:
             labelled(session, ImageStore(house.settings.images_dir), project_id, number, split)
 
 
-def _trigger(house: House) -> None:
+def _trigger(house: House, **asked: Any) -> None:
     with house.database() as database:
-        trigger(database, house.settings, 1, "manual")
+        trigger(database, house.settings, 1, "manual", request=asked)
 
 
 def _as_if_trained(house: House) -> None:
