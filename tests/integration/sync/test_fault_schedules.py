@@ -1,7 +1,7 @@
 """Fault schedules against the in-memory twin; see `tests/fixtures/schedule_of_faults.py`.
 
 `make test` runs a sample with a fresh seed, `make prove` a thousand. A failure shrinks and prints its blob; FAULT_SEED repeats a run, and
-FAULT_SHRINK=0 saves the time for shrinking.
+FAULT_SHRINK=0 saves the time for shrinking, FAULT_SCHEDULES=n runs so many.
 """
 
 from __future__ import annotations
