@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.screen import AsJson, logs_to_stderr, screen, show, with_project
+from console.screen import AsJson, ago, logs_to_stderr, screen, show, with_project
 
 if TYPE_CHECKING:
     from sync.review.used import Used
@@ -22,6 +22,7 @@ app = typer.Typer(help="See labels, derive them anew, take a bad annotator's out
 class LabelStatus(StrEnum):
     approved = "approved"
     waiting = "waiting"
+    rejected = "rejected"
     superseded = "superseded"
     withdrawn = "withdrawn"
 
@@ -108,9 +109,10 @@ def withdraw(
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("id", "status", "image", "annotator", "annotated_at", "approved_by")
+    names = ("id", "status", "image", "annotator", "drawn", "approved_by")
     drawn = ", ".join(str(box["label"]) for box in row["boxes"]) or "nothing there"
-    return {**{name: row[name] for name in names}, "image": row["image"][:12], "boxes": drawn}
+    known = {**row, "image": row["image"][:12], "drawn": ago(row["annotated_at"])}
+    return {**{name: known[name] for name in names}, "boxes": drawn}
 
 
 def _told(done: Withdrawal, undo: bool, dry_run: bool) -> list[str]:

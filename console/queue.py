@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from console.export_command import Form
-from console.screen import AsJson, logs_to_stderr, screen, show, with_project
+from console.screen import AsJson, ago, logs_to_stderr, screen, show, with_project
 from labelwheel.errors import InputError
 from labelwheel.settings import get_settings
 from retrain.dataset.format import Format
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from sync.review.answer import Said, Window
 
 app = typer.Typer()
-
-COLUMNS = ("id", "status", "reason", "priority", "source", "external_id", "updated_at")
-EMPTY = "No item fits. Send images with `labelwheel ingest`."
 
 
 class QueueStatus(StrEnum):
@@ -55,24 +52,33 @@ Seen = Annotated[QueueStatus | None, typer.Option("--status", help="Where the it
 @app.callback(invoke_without_command=True)
 def listing(
     context: typer.Context,
-    status: Annotated[QueueStatus | None, typer.Option(help="Only items of this status.")] = None,
+    status: Annotated[QueueStatus | None, typer.Option(help="Only items of this status. Default: what waits for somebody.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is approved, rejected, skipped or expired.")] = False,
     reason: Annotated[QueueReason | None, typer.Option(help="Only items that were chosen for this reason.")] = None,
     source: Annotated[str | None, typer.Option(help="Only items of this camera or line.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the labelling queue, most urgent first; show one item, answer it, export labels.
+    """Show what waits in the labelling queue, most urgent first; show one item, answer it, export labels.
 
     Example: labelwheel queue --status pushed --source line-1
     """
     logs_to_stderr()
     if context.invoked_subcommand is None:
-        from sync.queue import listing
+        from console.waiting import why_nothing
+        from sync.queue import ALL, OPEN, listing
 
-        rows = with_project(lambda session, project, _: listing(session, project.id, limit, status, reason, source))
+        asked = (status.value if status else ALL if everything else OPEN, reason and reason.value, source)
+        rows = with_project(lambda session, project, _: listing(session, project.id, limit, *asked))
         if not as_json and (told := with_project(_paused)):
             screen.print(f"[yellow]•[/] {told}", highlight=False)
-        show(rows if as_json else [{key: row[key] for key in COLUMNS} for row in rows], as_json, empty=EMPTY)
+        empty = "" if rows or as_json else with_project(lambda session, project, _: why_nothing(session, project.id, *asked))
+        show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty)
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("id", "status", "reason", "priority", "source", "external_id")
+    return {**{name: row[name] for name in names}, "priority": f"{row['priority']:.2f}", "changed": ago(row["updated_at"])}
 
 
 def _paused(session: Any, project: Any, _settings: Any) -> str:
@@ -123,9 +129,7 @@ def approve(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: As
 
     Example: labelwheel queue approve 12 --by eve@plant.example
     """
-    from sync.review.answer import approve
-
-    _tell(approve(_window(), item, _said(by, why, status)), as_json)
+    _answer("approve", item, by, why, status, as_json)
 
 
 @app.command()
@@ -134,9 +138,7 @@ def reject(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJ
 
     Example: labelwheel queue reject 12 --by eve@plant.example --why "the left scratch is missing"
     """
-    from sync.review.answer import reject
-
-    _tell(reject(_window(), item, _said(by, why, status)), as_json)
+    _answer("reject", item, by, why, status, as_json)
 
 
 @app.command()
@@ -145,9 +147,7 @@ def skip(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
 
     Example: labelwheel queue skip 12 --by anna@plant.example --why "out of focus"
     """
-    from sync.review.answer import skip
-
-    _tell(skip(_window(), item, _said(by, why, status)), as_json)
+    _answer("skip", item, by, why, status, as_json)
 
 
 @app.command()
@@ -156,9 +156,14 @@ def flag(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
 
     Example: labelwheel queue flag 12 --by eve@plant.example --why "a customer asks"
     """
-    from sync.review.answer import flag
+    _answer("flag", item, by, why, status, as_json)
 
-    _tell(flag(_window(), item, _said(by, why, status)), as_json)
+
+def _answer(act: str, item: int, by: str, why: str, status: QueueStatus | None, as_json: bool) -> None:
+    from sync.review import answer
+
+    acts = {"approve": answer.approve, "reject": answer.reject, "skip": answer.skip, "flag": answer.flag}
+    _tell(acts[act](_window(), item, _said(by, why, status)), as_json)
 
 
 @app.command()
@@ -210,13 +215,17 @@ def _tell(item: dict[str, Any], as_json: bool) -> None:
     task = f", task {item['task']} in Label Studio" if item["task"] else ""
     screen.print(f"Item [bold]{item['id']}[/] is [bold]{item['status']}[/] ({escape(item['reason'])}{task})", highlight=False)
     screen.print(f"{escape(item['external_id'])} of {escape(item['source'])}, {item['width']} × {item['height']} pixels", highlight=False)
-    show([{key: event[key] for key in ("at", "status", "who", "why")} for event in item["history"]], False, title="History")
+    show([_said_when(event, "status") for event in item["history"]], False, title="History")
     for label in item["labels"]:
         approved = f", approved by {label['approved_by'] or label['annotator']}" if label["approved_at"] else ", not approved"
-        screen.print(f"Label of {escape(label['annotator'])}, {label['annotated_at']}{escape(approved)}", highlight=False)
+        screen.print(f"Label of {escape(label['annotator'])}, {ago(label['annotated_at'])}{escape(approved)}", highlight=False)
         show([_box(box) for box in label["boxes"]], False, empty="  Nothing is there.")
     if item["reviews"]:
-        show([{key: review[key] for key in ("at", "verdict", "who", "why")} for review in item["reviews"]], False, title="Verdicts")
+        show([_said_when(review, "verdict") for review in item["reviews"]], False, title="Verdicts")
+
+
+def _said_when(entry: dict[str, Any], what: str) -> dict[str, Any]:
+    return {"when": ago(entry["at"]), **{name: entry[name] for name in (what, "who", "why")}}
 
 
 def _box(box: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import structlog
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from labelwheel.settings import Settings, get_settings
 
+WIDE = 200  # columns of what is no terminal: nothing there needs to be broken
 screen = Console()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -35,12 +39,24 @@ def show(rows: list[dict[str, Any]], as_json: bool, empty: str = "", title: str 
     if not rows:
         to.print(empty)
         return
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for number, heading in enumerate(rows[0]):
         table.add_column(heading, no_wrap=number == 0, overflow="fold")  # a name that is cut is of no use
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    to.print(table)
+        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+    (to if to.is_terminal else Console(file=to.file, width=WIDE)).print(table)
+
+
+def ago(moment: str, now: datetime | None = None) -> str:
+    """An instant (ISO 8601) as a person tells it: how long ago within a day, else the local date and time."""
+    then = datetime.fromisoformat(moment)
+    gone = (now or datetime.now(UTC)) - then
+    if not timedelta(0) <= gone < timedelta(days=1):
+        return f"{then.astimezone():%Y-%m-%d %H:%M}"
+    minutes = int(gone.total_seconds()) // 60
+    if minutes < 1:
+        return "just now"
+    return f"{minutes} min ago" if minutes < 60 else f"{minutes // 60} h ago"
 
 
 def logs_to_stderr() -> None:

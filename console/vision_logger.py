@@ -48,12 +48,14 @@ class VisionLogger:
         self,
         limit: int = 50,
         *,
-        status: str | None = None,
+        status: str = queue.OPEN,
         reason: str | None = None,
         source: str | None = None,
         after: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Items, the most urgent first. `after` is the last item of the page before.
+        """Items, the most urgent first: what waits for somebody, or those of one `status`, or "all". `after` is the last of the page before.
+
+        Raises InputError for a status or reason that is none.
 
         >>> items = VisionLogger().get_labeling_queue(1, status="pushed")
         >>> [(item["id"], item["reason"]) for item in items]

@@ -6,12 +6,27 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from sqlalchemy import Select, and_, func, insert, or_, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased, joinedload
 
-from labelwheel.database.tables import Capture, Label, LsTask, QueueEvent, QueueItem, Review, utcnow
+from labelwheel.database.tables import (
+    QUEUE_STATUSES,
+    REASONS,
+    AnnotationRevision,
+    Capture,
+    Label,
+    LsTask,
+    QueueEvent,
+    QueueItem,
+    Review,
+    utcnow,
+)
 from labelwheel.errors import InputError, NotFoundError
 from sync.exchange.task import task_key
+
+OPEN, ALL = "open", "all"
+WAITING = ("pending", "pushed", "labeled")  # for somebody; the other statuses are ends
+SHOWN = (OPEN, ALL, *QUEUE_STATUSES)
 
 
 def move(session: Session, item: QueueItem, status: str, who: str, why: str) -> None:
@@ -49,17 +64,17 @@ def listing(
     session: Session,
     project_id: int,
     limit: int = 50,
-    status: str | None = None,
+    status: str = OPEN,
     reason: str | None = None,
     source: str | None = None,
     after: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Items of a project, most urgent first, as JSON-ready rows. `after` is `cursor_of` the row that the page before ended with."""
-    query = select(QueueItem).where(QueueItem.project_id == project_id).options(joinedload(QueueItem.capture), joinedload(QueueItem.image))
-    if status:
-        query = query.where(QueueItem.status == status)
-    if reason:
-        query = query.where(QueueItem.reason == reason)
+    """Items of a project, most urgent first, as JSON-ready rows. `status` is one of SHOWN: "open" is what waits for somebody.
+
+    `after` is `cursor_of` the row that the page before ended with. Raises InputError for a status or reason that is none.
+    """
+    query = select(QueueItem).where(QueueItem.project_id == project_id, *_fitting(status, reason))
+    query = query.options(joinedload(QueueItem.capture), joinedload(QueueItem.image))
     if source:
         query = query.join(Capture, Capture.id == QueueItem.capture_id).where(Capture.source == source)
     if after:
@@ -68,6 +83,15 @@ def listing(
         query = query.where(or_(QueueItem.priority < priority, later))
     rows = session.scalars(query.order_by(QueueItem.priority.desc(), QueueItem.id).limit(limit))
     return [_as_row(item) for item in rows]
+
+
+def _fitting(status: str, reason: str | None) -> list[ColumnElement[bool]]:
+    if status not in SHOWN:
+        raise InputError(f"{status!r} is no status.", f"Say one of {', '.join(SHOWN)}.")
+    if reason is not None and reason not in REASONS:
+        raise InputError(f"{reason!r} is no reason.", f"Say one of {', '.join(REASONS)}.")
+    wanted = {OPEN: WAITING, ALL: ()}.get(status, (status,))
+    return [*([QueueItem.status.in_(wanted)] if wanted else []), *([QueueItem.reason == reason] if reason else [])]
 
 
 def cursor_of(row: dict[str, Any]) -> str:
@@ -98,9 +122,9 @@ def find(session: Session, project_id: int, item_id: int) -> QueueItem:
 
 
 def show(session: Session, project_id: int, item_id: int) -> dict[str, Any]:
-    """An item as JSON: its row, where it has been and who moved it there, its annotations as seen last, its standing labels, and verdicts.
+    """An item as JSON: its row, where it has been and who moved it there, its standing labels, and verdicts; both in the order of time.
 
-    Raises NotFoundError.
+    A label that took another's place is in the history, too, as `replaced`. Raises NotFoundError.
     """
     item = find(session, project_id, item_id)
     task = session.scalar(select(LsTask).where(LsTask.queue_item_id == item.id).order_by(LsTask.id.desc()).limit(1))
@@ -109,18 +133,44 @@ def show(session: Session, project_id: int, item_id: int) -> dict[str, Any]:
         "width": item.image.width,
         "height": item.image.height,
         "task": task.ls_task_id if task else None,
-        "history": [_event(event) for event in session.scalars(_events(item.id))],
-        "reviews": [_review(review) for review in session.scalars(_reviews(project_id, task.key if task else task_key(item)))],
+        "history": _history(session, item),
+        "reviews": [_review(*row) for row in session.execute(_reviews(project_id, task.key if task else task_key(item)))],
         "labels": [_label(label) for label in session.scalars(_labels(item))],
     }
 
 
-def _events(item_id: int) -> Select[QueueEvent]:
-    return select(QueueEvent).where(QueueEvent.queue_item_id == item_id).order_by(QueueEvent.id)
+def _history(session: Session, item: QueueItem) -> list[dict[str, Any]]:
+    events = session.scalars(select(QueueEvent).where(QueueEvent.queue_item_id == item.id).order_by(QueueEvent.id))
+    replaced = session.execute(_replaced(item))
+    found = [
+        *((event.at, _event(event)) for event in events),
+        *((after.annotated_at, _replacement(before, after)) for before, after in replaced),
+    ]
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
 
-def _reviews(project_id: int, key: str) -> Select[Review]:
-    return select(Review).where(Review.project_id == project_id, Review.key == key).order_by(Review.id)
+def _replaced(item: QueueItem) -> Select[Label, Label]:
+    """Labels of the image that another one superseded, and that one."""
+    after = aliased(Label)
+    pairs = select(Label, after).join(after, after.id == Label.superseded_by)
+    return pairs.where(Label.project_id == item.project_id, Label.image_id == item.image_id).order_by(after.annotated_at, Label.id)
+
+
+def _replacement(before: Label, after: Label) -> dict[str, Any]:
+    whose = "their own label" if before.annotator == after.annotator else f"the label of {before.annotator}"
+    at = after.annotated_at.isoformat()
+    return {"status": "replaced", "who": after.annotator, "why": f"replaced {whose} of {before.annotated_at:%Y-%m-%d %H:%M} UTC", "at": at}
+
+
+def _reviews(project_id: int, key: str) -> Select[Review, bool]:
+    """Verdicts, and whether what they were said of is a skip."""
+    of = and_(
+        AnnotationRevision.project_id == Review.project_id,
+        AnnotationRevision.unique_id == Review.unique_id,
+        AnnotationRevision.updated_at == Review.annotation_updated_at,
+    )
+    query = select(Review, AnnotationRevision.was_cancelled).join(AnnotationRevision, of, isouter=True)
+    return query.where(Review.project_id == project_id, Review.key == key).order_by(Review.id)
 
 
 def _labels(item: QueueItem) -> Select[Label]:
@@ -133,8 +183,9 @@ def _event(event: QueueEvent) -> dict[str, Any]:
     return {"status": event.status, "who": event.who, "why": event.why, "at": event.at.isoformat()}
 
 
-def _review(review: Review) -> dict[str, Any]:
-    return {"verdict": review.verdict, "annotation": review.unique_id, "who": review.who, "why": review.why, "at": review.at.isoformat()}
+def _review(review: Review, skipped: bool | None) -> dict[str, Any]:
+    verdict = "skipped" if skipped and review.verdict == "submitted" else review.verdict
+    return {"verdict": verdict, "annotation": review.unique_id, "who": review.who, "why": review.why, "at": review.at.isoformat()}
 
 
 def _label(label: Label) -> dict[str, Any]:

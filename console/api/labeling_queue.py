@@ -21,13 +21,14 @@ from sync.review.answer import Window
 blueprint = Blueprint("labeling_queue", __name__, url_prefix="/api/labeling-queue")
 
 Status = Literal["pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired"]
+Shown = Literal["open", "all", Status]
 Edge = Annotated[float, Field(allow_inf_nan=False)]
 MOST_BOXES = 1000
 
 
 class QueueQuery(Query):
     limit: int = Field(50, ge=1, le=500)
-    status: Status | None = None
+    status: Shown = Field("open", description="`open`: pending, pushed or labeled")
     reason: Literal["low_confidence", "audit", "drift", "novelty", "disagreement", "label_error", "adopted"] | None = None
     source: str | None = Field(None, max_length=100, pattern=PRINTABLE)
     after: str | None = Field(None, max_length=100, description="`next` of the page before")
@@ -68,7 +69,7 @@ class Label(Said):
 
 @blueprint.get("")
 def listing() -> dict[str, Any]:
-    """Items: `?limit=` 1 to 500, `?status=`, `?reason=`, `?source=`, `?after=`; `next` is null on the last page."""
+    """Items: `?limit=` 1 to 500, `?status=` (open, if nothing is said), `?reason=`, `?source=`, `?after=`; `next` is null on the last page."""
     query = read(QueueQuery)
     with state().project() as (session, project):
         items = queue.listing(session, project.id, query.limit, query.status, query.reason, query.source, query.after)

@@ -173,8 +173,8 @@ def _item() -> Json:
 
 
 def _more_of_item() -> Json:
-    event = record(status=STATUS, who=STRING, why=STRING, at=MOMENT)
-    review = record(verdict={"enum": list(VERDICTS)}, annotation=STRING, who=STRING, why=STRING, at=MOMENT)
+    event = record(status={"enum": [*QUEUE_STATUSES, "replaced"]}, who=STRING, why=STRING, at=MOMENT)
+    review = record(verdict={"enum": [*VERDICTS, "skipped"]}, annotation=STRING, who=STRING, why=STRING, at=MOMENT)
     label = record(
         id=INTEGER,
         boxes=array(OBJECT),

@@ -42,6 +42,7 @@ from sync.queue import find, show
 from sync.review.authors import name_authors
 from sync.review.reading import Reading, reading_of
 from sync.review.settle import settle
+from sync.review.states import because
 from sync.review.verdict import give
 
 Json = dict[str, Any]
@@ -175,7 +176,7 @@ def _raise_priority(window: Window, item_id: int, said: Said) -> None:
         item = session.get_one(QueueItem, item_id)
         if item.priority < FLAGGED_PRIORITY:
             item.priority = FLAGGED_PRIORITY
-            session.add(QueueEvent(queue_item_id=item_id, status=item.status, who=said.who, why=f"flagged: {said.why}"[:500]))
+            session.add(QueueEvent(queue_item_id=item_id, status=item.status, who=said.who, why=because("flagged", said.why)[:500]))
 
 
 def fitted(box: LabelledBox, width: int, height: int) -> LabelledBox:

@@ -11,7 +11,7 @@ from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.drawn import Exclusion, from_regions
 from labelwheel.vision.label_config import ControlTag
 from sync.review.approve import Agreement, Approval, Drawing, Policy, agreement, approval
-from sync.review.states import Revision, State, Verdict, states
+from sync.review.states import Revision, State, Verdict, because, states
 
 __all__ = ["DerivedLabel", "Outcome", "Revision", "Standing", "Verdict", "derive"]
 
@@ -153,7 +153,7 @@ def _standing(key: str, policy: Policy, found: Sequence[State], reads: Sequence[
     newest = next((read for read in reversed(drawn) if read.state.stands), drawn[-1])
     against = _against(newest.state)
     if against:
-        return Standing("rejected", against.who, f"{against.verdict}: {against.why}")
+        return Standing("rejected", against.who, because(against.verdict, against.why))
     if disputed:
         return Standing("rejected", str(policy), "the annotators do not agree")
     return Standing("labeled", newest.state.author, _waits_for(newest, policy))
@@ -174,7 +174,7 @@ def _approved(read: _Read, policy: Policy) -> Standing:
 
 def _waits_for(read: _Read, policy: Policy) -> str:
     if read.state.judged:
-        return f"flagged: {read.state.judged.why}"
+        return because("flagged", read.state.judged.why)
     if not read.telling:
         return "nothing of what was drawn can be trained on"
     return f"waits for approval by the policy {policy}"

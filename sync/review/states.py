@@ -70,6 +70,11 @@ class State:
         return self.withdrawn_at is None
 
 
+def because(act: str, why: str) -> str:
+    """What was done, and why if that was said."""
+    return f"{act}: {why}" if why else act
+
+
 def states(revisions: Iterable[Revision], verdicts: Sequence[Verdict]) -> list[State]:
     """Every state of every annotation, in the order in which they begin: what datasets brought first, for people outrank it."""
     ordered = sorted(revisions, key=_order)

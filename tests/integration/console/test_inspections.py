@@ -104,7 +104,7 @@ def test_pages_hold_every_item_once_the_most_urgent_first(either_database: Datab
     for limit in (1, 7, 200):
         found: list[dict[str, Any]] = []
         with either_database.read() as session:
-            while rows := queue.listing(session, project.id, limit, after=queue.cursor_of(found[-1]) if found else None):
+            while rows := queue.listing(session, project.id, limit, "all", after=queue.cursor_of(found[-1]) if found else None):
                 found += rows
         assert len(found) == len({row["id"] for row in found}) == total
         assert [(-row["priority"], row["id"]) for row in found] == sorted((-row["priority"], row["id"]) for row in found)

@@ -15,8 +15,8 @@ from labelwheel.lease import hold
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync.exchange import reset
-from sync.queue import move, set_aside
-from sync.review import answer
+from sync.queue import ALL, OPEN, listing, move, set_aside
+from sync.review import answer, labels
 from sync.review.answer import Answered, Said
 from tests.fixtures.line import Line
 from tests.fixtures.place import Place, opened
@@ -124,6 +124,53 @@ def test_an_edit_in_label_studio_is_of_whoever_made_it(place: Place) -> None:
     with pytest.raises(Answered) as refusal:
         answer.label(place.window(), item, BOXES, Said("bob@plant.example"))
     assert refusal.value.item["labels"] == [label]
+
+
+def test_an_item_tells_who_replaced_what_and_a_skip_is_called_one(either_place: Place) -> None:
+    place, (first, second, third, *_) = either_place, either_place.items()
+    answer.label(place.window(), first, BOXES, ANNA)
+    said = answer.label(place.window(), first, [], Said("bob@plant.example", "", "approved"))
+    assert [(event["status"], event["who"]) for event in said["history"]][-2:] == [
+        ("approved", ANNA.who),
+        ("replaced", "bob@plant.example"),
+    ]
+    assert said["history"][-1]["why"].startswith(f"replaced the label of {ANNA.who} of ")
+    place.pull()
+    assert place.shown()[0]["history"] == said["history"], "looked at again it is told once"
+    assert [review["verdict"] for review in answer.skip(place.window(), second, ANNA)["reviews"]] == ["skipped"]
+    answer.label(place.window(), third, BOXES, ANNA)
+    assert answer.reject(place.window(), third, Said("eve@plant.example"))["history"][-1]["why"] == "rejected"
+
+
+def test_labels_are_listed_by_what_was_said_of_them(either_place: Place) -> None:
+    place, (first, second, third, *_) = either_place, either_place.items()
+
+    def listed(status: str | None = None) -> list[str]:
+        with place.database.read() as session:
+            return [row["status"] for row in labels.listing(session, place.line.project.id, status=status)]
+
+    for item in (first, second, third):
+        answer.label(place.window(), item, BOXES, ANNA)
+    answer.reject(place.window(), first, Said("eve@plant.example", "crooked"))
+    answer.flag(place.window(), second, Said("eve@plant.example"))
+    assert sorted(listed()) == ["approved", "rejected", "waiting"]
+    assert [listed(status) for status in ("approved", "rejected", "waiting")] == [["approved"], ["rejected"], ["waiting"]]
+    answer.approve(place.window(), first, Said("eve@plant.example", "", "rejected"))
+    assert sorted(listed()) == ["approved", "approved", "waiting"], "the last word counts"
+
+
+def test_what_waits_is_shown_and_what_is_done_if_asked(place: Place) -> None:
+    done, *rest = place.items()
+    answer.skip(place.window(), done, ANNA)
+
+    def shown(status: str = OPEN) -> list[int]:
+        with place.database.read() as session:
+            return sorted(row["id"] for row in listing(session, place.line.project.id, status=status))
+
+    assert (shown(), shown("skipped"), shown(ALL)) == (rest, [done], [done, *rest])
+    for wrong in ({"status": "zz"}, {"reason": "mood"}):
+        with place.database.read() as session, pytest.raises(InputError, match=r"zz|mood"):
+            listing(session, place.line.project.id, **wrong)
 
 
 def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def chosen(line: Line, count: int, first: int = 0) -> None:
 def statuses(line: Line) -> dict[str, tuple[str, bool]]:
     """Status of each item and whether it was set aside, by external id."""
     with line.database.read() as session:
-        return {row["external_id"]: (row["status"], row["fault"] is not None) for row in listing(session, line.project.id)}
+        return {row["external_id"]: (row["status"], row["fault"] is not None) for row in listing(session, line.project.id, status="all")}
 
 
 def keys(studio: Counterpart) -> dict[int, str]:
@@ -162,7 +162,7 @@ def test_a_pre_annotation_that_fits_no_more_keeps_its_item_back(line: Line, stud
 
 def queue_rows(line: Line) -> list[dict[str, Any]]:
     with line.database.read() as session:
-        return listing(session, line.project.id)
+        return listing(session, line.project.id, status="all")
 
 
 def test_a_label_config_that_was_edited_is_followed(line: Line, studio: Counterpart) -> None:
