@@ -10,10 +10,17 @@ from werkzeug.exceptions import HTTPException
 
 from console.auth import is_api
 from labelwheel.errors import InputError, LabelwheelError
+from labelwheel.wording import faults
 
 log = structlog.get_logger(__name__)
 
-CURES = {404: "Look at the address.", 405: "Use one of the methods in the `Allow` header."}
+CURES = {
+    400: "Correct the request; `GET /api/openapi.json` describes it.",
+    404: "Look at the address.",
+    405: "Use one of the methods in the `Allow` header.",
+    413: "Send less at once.",
+    415: "Send JSON, with the header `Content-Type: application/json`.",
+}
 
 
 class QueryError(InputError):
@@ -39,8 +46,8 @@ def refuse(error: LabelwheelError) -> Response:
 
 
 def refuse_query(error: ValidationError) -> Response:
-    faults = "; ".join(f"{'.'.join(str(part) for part in item['loc']) or 'query'}: {item['msg']}" for item in error.errors())
-    return refuse(QueryError(f"The query does not fit: {faults}.", "Correct the named parameters."))
+    found = faults(error, lambda place: ".".join(map(str, place)) or "the query")
+    return refuse(QueryError(f"The query does not fit: {found}.", "Correct the named parameters."))
 
 
 def refuse_forged(error: CSRFError) -> Response:

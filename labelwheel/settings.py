@@ -28,6 +28,7 @@ from labelwheel.augmentations import read_augmentations
 from labelwheel.errors import SettingsError
 from labelwheel.hours import read_hours
 from labelwheel.shares import read_shares
+from labelwheel.wording import faults
 
 EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
 PREFIX = "LABELWHEEL_"
@@ -77,9 +78,8 @@ class Settings(BaseSettings):
         description="Adopt tasks that others make in the project: their images are copied into our store, what is drawn on them becomes "
         "labels, and our key is written into their data.",
     )
-    image_urls: str = Field(
+    image_urls: Literal["local-files", "signed"] = Field(
         "local-files",
-        pattern="^(local-files|signed)$",
         description="How images reach the annotator's browser: `local-files` (Label Studio shares our disk) or `signed` URLs served by us.",
     )
     image_url_days: int = Field(30, ge=1, description="Life of a signed image URL, in days.")
@@ -186,9 +186,8 @@ class Settings(BaseSettings):
     )
     push_chunk: int = Field(100, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
-    old_predictions: str = Field(
+    old_predictions: Literal["keep", "remove"] = Field(
         "keep",
-        pattern="^(keep|remove)$",
         description="What a refresh does with the earlier versions' predictions of open tasks: `keep` or `remove`.",
     )
 
@@ -527,5 +526,9 @@ def _configured_home() -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    faults = (f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors())
-    return "Settings do not fit: " + "; ".join(faults) + "."
+    """No value is repeated: it may be a secret in the wrong place."""
+    return f"Settings do not fit: {faults(error, _variable, most=len(Settings.model_fields), shown=False)}."
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return PREFIX + "_".join(str(part) for part in place).upper() if place else ""

@@ -20,9 +20,11 @@ from ml_backend.state import State, state
 log = structlog.get_logger(__name__)
 
 CURES = {
+    400: "Correct the request; `GET /openapi.json` describes it.",
     404: "Look at the address; cameras post to /inspect.",
     405: "Use one of the methods in the `Allow` header.",
     413: "Send a smaller image, or raise LABELWHEEL_MAX_IMAGE_BYTES.",
+    415: "Send JSON, with the header `Content-Type: application/json`.",
 }
 
 

@@ -17,6 +17,7 @@ from labelwheel.database.tables import Capture, Image
 from labelwheel.errors import InputError
 from labelwheel.serving import Served, detections_of, predict, stored_predictions
 from labelwheel.vision.detection import Detection
+from labelwheel.wording import faults
 from ml_backend.auth import by_token
 from ml_backend.keep import Picture, keep
 from ml_backend.state import State, state
@@ -91,8 +92,9 @@ def _read(kind: type[Kind], given: Any, cure: str) -> Kind:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
-        raise InputError(f"The {kind.__name__.lower()} cannot be used: {faults}.", cure) from error
+        name = kind.__name__.lower()
+        found = faults(error, lambda place: ".".join(map(str, place)) or f"the {name}")
+        raise InputError(f"The {name} cannot be used: {found}.", cure) from error
 
 
 def _uploaded() -> bytes:

@@ -8,6 +8,7 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from labelwheel.errors import InputError
+from labelwheel.wording import faults
 
 BODY_BYTES = 2**20  # a thousand boxes take a tenth of it
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL stores no NUL, and no page shows a control character
@@ -50,7 +51,7 @@ def read_body(kind: type[Sent]) -> Sent:
     try:
         return kind.model_validate(request.get_json())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:5])
-        raise BodyError(f"The body does not fit: {faults}.", "Correct the named fields; `GET /api/openapi.json` describes them.") from error
+        found = faults(error, lambda place: ".".join(map(str, place)) or "the body")
+        raise BodyError(f"The body does not fit: {found}.", "Correct the named fields; `GET /api/openapi.json` describes them.") from error
     except RecursionError as error:
         raise InputError("The body is nested too deeply.", "Send a JSON object.") from error

@@ -1,4 +1,4 @@
-"""What a push or a refresh works with: the project, its tags, and the models that serve it."""
+"""What a push or a refresh works with: the project, its tags, the models that serve it, and the lease that keeps others away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
+from labelwheel.errors import LabelStudioError
 from labelwheel.labelstudio.port import Studio
+from labelwheel.lease import HeldLease
 from labelwheel.project import current_project
 from labelwheel.serving import LineUp, load_line_up, newest_line_up
 from labelwheel.settings import Settings
@@ -39,3 +41,9 @@ def open_desk(database: Database, settings: Settings, client: Studio) -> Desk:
     # Of now: the label config may have been edited since we were connected, and a bulk import stores what no longer fits.
     tags = parse(client.project(project.ls_project_id).label_config)
     return Desk(database, settings, client, project, tags, line_up)
+
+
+def keep(lease: HeldLease) -> None:
+    """Renew the lease before what cannot be taken back. LabelStudioError when it has lapsed: what was looked up does not hold any more."""
+    if not lease.renew():
+        raise LabelStudioError("Label Studio answered so slowly that another worker took over.", "It goes on by itself; look at its load.")

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueItem, utcnow
-from labelwheel.errors import InputError, LabelStudioError, WentBack
+from labelwheel.errors import InputError, WentBack
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.client import Project as There
 from labelwheel.labelstudio.port import Studio
@@ -30,6 +30,7 @@ from labelwheel.schedule import claim, fire_time
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse, trained_labels
 from sync.exchange.adopt import ask_for_adoption
+from sync.exchange.desk import keep
 from sync.exchange.mirror import CLOCK, mirror_tasks
 from sync.exchange.reset import Watch, held, look, standing, stop
 from sync.exchange.sweep import Known, Sweep, compare
@@ -100,10 +101,7 @@ class Turn:
         return self.client.people()
 
     def renew(self) -> None:
-        if not self.lease.renew():  # too slow: another pull has begun where the cursor stands
-            raise LabelStudioError(
-                "Label Studio answered so slowly that another pull took over.", "It goes on by itself; look at its load."
-            )
+        keep(self.lease)  # another pull has begun where the cursor stands
 
 
 def _prepared(

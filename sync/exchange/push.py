@@ -20,12 +20,12 @@ from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import LsTask, QueueItem, utcnow
 from labelwheel.errors import ConflictError, InputError, LabelStudioRefused, LabelwheelError
 from labelwheel.labelstudio.port import Studio
-from labelwheel.lease import hold
+from labelwheel.lease import HeldLease, hold
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
 from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
-from sync.exchange.desk import Desk, open_desk
+from sync.exchange.desk import Desk, keep, open_desk
 from sync.exchange.pre_annotate import pre_annotate
 from sync.exchange.reset import held
 from sync.exchange.task import task_key, task_payload
@@ -57,7 +57,7 @@ def push(database: Database, settings: Settings, client: Studio) -> int:
     pushed = 0
     with hold(database, f"push:{desk.project.id}") as lease:
         while lease and lease.renew() and (items := _pending(desk)):
-            pushed += _push_chunk(desk, items)
+            pushed += _push_chunk(desk, items, lease)
     return pushed
 
 
@@ -66,7 +66,7 @@ def push_item(desk: Desk, item_id: int) -> None:
     with hold(desk.database, f"push:{desk.project.id}") as lease:
         if lease is None:
             raise ConflictError(f"Item {item_id} is being pushed just now.", "Ask again in a few seconds.")
-        _push_chunk(desk, _pending(desk, item_id))
+        _push_chunk(desk, _pending(desk, item_id), lease)
 
 
 def _pending(desk: Desk, only: int | None = None) -> list[QueueItem]:
@@ -92,24 +92,24 @@ def _query(desk: Desk, only: int | None) -> Select[QueueItem]:
     return query.options(joinedload(QueueItem.image), joinedload(QueueItem.capture))
 
 
-def _push_chunk(desk: Desk, items: Sequence[QueueItem]) -> int:
-    there = _already_there(desk, [item for item in items if item.sent_at is not None])
+def _push_chunk(desk: Desk, items: Sequence[QueueItem], lease: HeldLease) -> int:
+    there = _already_there(desk, [item for item in items if item.sent_at is not None], lease)
     _catch_up(desk, {item: there[item.id] for item in items if item.id in there})
     fresh = [item for item in items if item.id not in there]
     payloads, unfit = _payloads(desk, fresh)
-    sent = _send(desk, payloads)
+    sent = _send(desk, payloads, lease)
     outcome = Outcome({**there, **sent.tasks}, {**unfit, **sent.faults})
     _record(desk, items, outcome, {item.id for item in fresh})
     return len(outcome.tasks)
 
 
-def _already_there(desk: Desk, items: Sequence[QueueItem]) -> dict[int, int]:
+def _already_there(desk: Desk, items: Sequence[QueueItem], lease: HeldLease) -> dict[int, int]:
     """Tasks of items that an earlier push has sent, whatever it heard of them."""
     if not items:
         return {}
     by_key = {task_key(item): item.id for item in items}
     found = desk.client.find_tasks(desk.project.ls_project_id, list(by_key))
-    return {by_key[key]: tasks[0] for key, tasks in settle_twins(desk.client, desk.project, found).items()}
+    return {by_key[key]: tasks[0] for key, tasks in settle_twins(desk.client, desk.project, found, lease).items()}
 
 
 def _catch_up(desk: Desk, there: Mapping[QueueItem, int]) -> None:
@@ -145,17 +145,18 @@ def _payload(desk: Desk, item: QueueItem, prediction: Payload | None) -> Payload
     return task_payload(item, pushed_tag(desk.tags), desk.settings, prediction)
 
 
-def _send(desk: Desk, payloads: Mapping[int, Payload]) -> Outcome:
+def _send(desk: Desk, payloads: Mapping[int, Payload], lease: HeldLease) -> Outcome:
     """Import; where Label Studio refuses some, the others all the same."""
     refused: dict[int, LabelStudioRefused] = {}
-    tasks = _halve(desk, list(payloads.items()), refused) if payloads else {}
+    tasks = _halve(desk, list(payloads.items()), refused, lease) if payloads else {}
     if len(payloads) > 1 and len(refused) == len(payloads):
         raise next(iter(refused.values()))  # nothing of one item: the project refuses whatever comes
     return Outcome(tasks, {item: str(error) for item, error in refused.items()})
 
 
-def _halve(desk: Desk, payloads: Sequence[tuple[int, Payload]], refused: dict[int, LabelStudioRefused]) -> dict[int, int]:
+def _halve(desk: Desk, payloads: Sequence[tuple[int, Payload]], refused: dict[int, LabelStudioRefused], lease: HeldLease) -> dict[int, int]:
     """Label Studio refuses an import as a whole, before it stores any of it: halve it until the refused items are alone."""
+    keep(lease)
     try:
         ids = desk.client.import_tasks(desk.project.ls_project_id, [payload for _, payload in payloads])
     except LabelStudioRefused as error:
@@ -163,7 +164,7 @@ def _halve(desk: Desk, payloads: Sequence[tuple[int, Payload]], refused: dict[in
             refused[payloads[0][0]] = error
             return {}
         middle = len(payloads) // 2
-        return {**_halve(desk, payloads[:middle], refused), **_halve(desk, payloads[middle:], refused)}
+        return {**_halve(desk, payloads[:middle], refused, lease), **_halve(desk, payloads[middle:], refused, lease)}
     return {item: task for (item, _), task in zip(payloads, ids, strict=True)}
 
 

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.database import Database
 from labelwheel.database.tables import LsTask, Project, QueueItem
 from labelwheel.labelstudio.port import Studio
-from labelwheel.lease import hold
+from labelwheel.lease import HeldLease, hold
+from sync.exchange.desk import keep
 from sync.exchange.task import task_key
 
 log = structlog.get_logger(__name__)
@@ -27,14 +28,20 @@ def choose_twin(untouched: Mapping[int, bool], recorded: int | None) -> int:
 
 
 def settle_twins(
-    client: Studio, project: Project, found: Mapping[str, Sequence[int]], recorded: Mapping[str, LsTask] | None = None
+    client: Studio,
+    project: Project,
+    found: Mapping[str, Sequence[int]],
+    lease: HeldLease,
+    recorded: Mapping[str, LsTask] | None = None,
 ) -> dict[str, list[int]]:
-    """Delete idle twins; of each key the tasks that are left, the one to go by first. Call it under the lease of the push."""
+    """Delete idle twins; of each key the tasks that are left, the one to go by first. Under the lease of the push: two at once could each
+    delete what the other keeps."""
     rows = recorded or {}
-    return {key: list(ids) if len(ids) == 1 else _settle(client, project, key, ids, rows.get(key)) for key, ids in found.items()}
+    return {key: list(ids) if len(ids) == 1 else _settle(client, project, key, ids, lease, rows.get(key)) for key, ids in found.items()}
 
 
-def _settle(client: Studio, project: Project, key: str, twins: Sequence[int], row: LsTask | None) -> list[int]:
+def _settle(client: Studio, project: Project, key: str, twins: Sequence[int], lease: HeldLease, row: LsTask | None) -> list[int]:
+    keep(lease)
     known, not_ours = (row.ls_task_id, row.adopted) if row else (None, False)
     untouched = {task: client.is_untouched(task) and not (not_ours and task == known) for task in twins}
     kept = choose_twin(untouched, known)
@@ -63,7 +70,7 @@ def repair(database: Database, client: Studio, project: Project, keys: Collectio
             return
         with database.read() as session:
             recorded = {row.key: row for row in session.scalars(_rows(project.id, keys))}
-        left = settle_twins(client, project, client.find_tasks(project.ls_project_id, sorted(keys)), recorded)
+        left = settle_twins(client, project, client.find_tasks(project.ls_project_id, sorted(keys)), lease, recorded)
         with database.write() as session:
             for row in session.scalars(_rows(project.id, left)):
                 if row.ls_task_id != left[row.key][0]:

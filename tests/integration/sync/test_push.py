@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from console.doctor import _work
-from labelwheel.database.tables import LsTask, Project, QueueEvent, QueueItem, utcnow
-from labelwheel.errors import LabelStudioRefused, LabelStudioUnreachable
+from labelwheel.database.tables import Lease, LsTask, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.errors import LabelStudioError, LabelStudioRefused, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.project import remember_project
 from labelwheel.schedule import due_work
@@ -21,7 +22,7 @@ from sync.selection.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import LABELS, LS_PROJECT, Line
 from tests.fixtures.studio import Counterpart, twin_counterpart
-from tests.fixtures.trouble import LATE, LOST_AFTER, Trouble, Troubled
+from tests.fixtures.trouble import LATE, LOST_AFTER, LOST_BEFORE, Trouble, Troubled
 
 
 class Asked(Twin):
@@ -113,6 +114,26 @@ def test_a_commit_after_the_look_up_leaves_twins_that_the_next_pull_removes(line
     assert second in left
     with line.database.read() as session:
         assert dict(session.execute(select(LsTask.ls_task_id, LsTask.key)).tuples().all()) == left
+
+
+def test_who_lost_the_lease_while_looking_up_sends_nothing_more(line: Line, studio: Counterpart) -> None:
+    chosen(line, 3)
+    trouble = Trouble(another=lambda: taken_over(line, studio))
+    trouble.faults.append(LOST_BEFORE)
+    client = Troubled(studio.client, trouble)
+    with pytest.raises(LabelStudioUnreachable):
+        push(line.database, line.settings, client)
+    trouble.slow.append((1, True))  # the look-up that follows, after the project was asked for
+    with pytest.raises(LabelStudioError, match="another worker took over"):
+        push(line.database, line.settings, client)
+    assert trouble.met["find_tasks: answered after the lease"] == 1
+    assert len(studio.client.task_ids(studio.project.id)) == 3
+
+
+def taken_over(line: Line, studio: Counterpart) -> None:
+    with line.database.write() as session:
+        session.execute(update(Lease).values(expires_at=utcnow() - timedelta(seconds=1)))
+    assert push(line.database, line.settings, studio.client) == 3
 
 
 def test_one_bad_item_is_set_aside_and_stops_no_other(line: Line, studio: Counterpart) -> None:
