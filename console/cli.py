@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from console.screen import AsJson, logs_to_stderr, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
 from labelwheel.errors import LabelwheelError
-from labelwheel.settings import get_settings
+from labelwheel.settings import PREFIX, get_settings, unknown_variables
 
 app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
@@ -57,6 +58,19 @@ def main() -> None:
             f"[red]✗[/] {error.message}\n  {error.cure}" if error.cure else f"[red]✗[/] {error.message}", highlight=False
         )
         raise SystemExit(1) from None
+
+
+@app.callback()
+def before(context: typer.Context) -> None:
+    """An active-learning loop for object detection, around Label Studio."""
+    if (
+        context.invoked_subcommand != "doctor" and PREFIX + "PROGRAM" not in os.environ
+    ):  # doctor says it; of `up`'s children nobody reads it
+        for name, like in unknown_variables().items():
+            meant = f"; {like} is one" if like else ""
+            Console(stderr=True).print(
+                f"[yellow]•[/] {name} names no setting, and changes nothing{meant}.", highlight=False, soft_wrap=True
+            )
 
 
 @app.command()
@@ -265,9 +279,12 @@ def select(
 
     Example: labelwheel select --dry-run
     """
+    from console.names import unknown_names
     from console.selection import lines, preview, select_now
 
     logs_to_stderr()
+    for stranger in _with_project(lambda *here: list(unknown_names(*here))):
+        Console(stderr=True).print(f"[yellow]•[/] {stranger}", highlight=False)
     if not dry_run:
         added = select_now(get_settings())
         typer.echo(json.dumps({"chosen": added})) if as_json else screen.print(f"[green]✓[/] {added} captures came into the queue.")
@@ -383,6 +400,9 @@ def thresholds(
         _show(_with_project(display.current_rows), as_json)
         return
     found, project = _with_project(display.suggested)
+    if found["why_nothing"] and not as_json:
+        screen.print(found["why_nothing"], highlight=False)
+        return
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

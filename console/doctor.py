@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
+from console.names import unknown_names
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import Decision, Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
 from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate, WentBack
@@ -42,7 +43,19 @@ def examine(settings: Settings) -> list[Fault]:
             project = current_project(session, settings)
     except LabelwheelError as error:
         return [*faults, Fault("not_connected", error.message, error.cure)]
-    return [*faults, *_label_studio(settings, database, project), *_model(settings, database, project), *_work(database, project)]
+    return [
+        *faults,
+        *_label_studio(settings, database, project),
+        *_model(settings, database, project),
+        *_work(database, project),
+        *_names(settings, database, project),
+    ]
+
+
+def _names(settings: Settings, database: Database, project: Project) -> Iterator[Fault]:
+    with database.read() as session:
+        for told in unknown_names(session, project, settings):
+            yield Fault("unknown_name", told, "Correct the name; `*` stands for all that are not named.", broken=False)
 
 
 def _unknown_settings() -> Iterator[Fault]:

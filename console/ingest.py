@@ -48,15 +48,17 @@ def ingest(door: Door, items: Iterable[Item], max_bytes: int, threads: int = THR
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """Counts, and for each reason of refusal how often and which files first."""
+    """Counts, also by source, and for each reason of refusal how often and which files first."""
     counts = Counter(outcome.state for outcome in outcomes)
     refused: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.state == "refused":
             refused.setdefault(outcome.reason, []).append(outcome.item.name)
+    sources = Counter(outcome.item.source for outcome in outcomes)
     reasons = [{"reason": reason, "count": len(names), "files": names[:EXAMPLES]} for reason, names in refused.items()]
     return {
         **{state: counts[state] for state in ("new", "known", "refused")},
+        "sources": dict(sources.most_common()),
         "seconds": round(seconds, 1),
         "per_second": round(len(outcomes) / seconds, 1) if seconds else None,
         "reasons": sorted(reasons, key=lambda entry: -entry["count"]),

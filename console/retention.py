@@ -13,6 +13,7 @@ from labelwheel.lease import hold
 from labelwheel.settings import Settings
 from ml_backend.jobs import LEASE
 from ml_backend.retention import Report, retain
+from sync.selection.forget import forget
 
 
 def run(settings: Settings, dry_run: bool) -> Report:
@@ -23,6 +24,7 @@ def run(settings: Settings, dry_run: bool) -> Report:
     with hold(database, LEASE, seconds=300) as lease:
         if lease is None:
             raise AlreadyRunning("A retention is running already.", "Wait for its end; a killed one blocks for at most five minutes.")
+        forget(database, settings, utcnow())  # the scheduler does this with what expires in the queue
         return retain(database, settings, utcnow())
 
 

@@ -11,7 +11,9 @@ from labelwheel.database.tables import utcnow
 from labelwheel.pause import paused, told
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
-from sync.selection.select import Outlook, look_out, select_captures
+from sync.selection.select import Outlook, free_captures, look_out, select_captures
+
+NOTHING_LEFT = "No capture is left to choose from: send images, or see `labelwheel queue --all` for those that were chosen."
 
 
 def preview(settings: Settings) -> dict[str, Any]:
@@ -21,7 +23,18 @@ def preview(settings: Settings) -> dict[str, Any]:
     if pause is not None:
         return _nothing(told(pause))
     outlook = look_out(get_database(), settings, utcnow(), let_look=False)
-    return _nothing("Without a model a first batch waits until captures stop arriving.") if outlook is None else _as_dict(outlook)
+    return _nothing(_why_waiting(settings)) if outlook is None else _as_dict(outlook)
+
+
+def _why_waiting(settings: Settings) -> str:
+    count = free_captures(get_database(), settings, utcnow())
+    if not count:
+        return NOTHING_LEFT
+    enough = 4 * settings.first_batch
+    return (
+        f"Captures still arrive, {count} so far: without a model, a first batch waits until none has come for {settings.settle_seconds} s, "
+        f"or {enough} are there."
+    )
 
 
 def select_now(settings: Settings) -> int:
@@ -37,6 +50,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     chosen = Counter(choice["reason"] for choice in found["choices"])
     budget = found["budget"]
     yield f"{_many(len(found['choices']))} would be chosen ({_parts(chosen)}); {budget} of the budget are left beside audits."
+    if not found["choices"] and not found["left_out"]:
+        yield NOTHING_LEFT
     if found["left_out"]:
         yield f"Left out: {_parts(found['left_out'])}."
 

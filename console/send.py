@@ -26,6 +26,7 @@ from labelwheel.errors import LabelwheelError
 from labelwheel.settings import Settings
 
 REASONS = 10
+SOURCES = 8
 INTERRUPTED = 130
 
 Told = Callable[[str], None]
@@ -140,7 +141,14 @@ def _print(found: Mapping[str, Any], screen: Console | None) -> None:
         screen.print(f"  [dim]→[/] {escape(entry['files'][0])}{others}", highlight=False)
     left = f", {found['left']} left: run it again, it goes on from there" if found["left"] else ""
     mark = "[red]✗[/]" if found["refused"] or found["left"] else "[green]✓[/]"
-    screen.print(f"{mark} {_counted(found)}{left}. {found['seconds']} s.", highlight=False)
+    screen.print(f"{mark} {_counted(found)}{left}. {found['seconds']} s. {_sources(found['sources'])}".rstrip(), highlight=False)
+
+
+def _sources(counts: Mapping[str, int]) -> str:
+    if len(counts) < 2:
+        return "".join(f"Source: {escape(name)}." for name in counts)
+    told = [f"{escape(name)} {count}" for name, count in list(counts.items())[:SOURCES]]
+    return f"Sources: {', '.join(told)}{', …' if len(counts) > SOURCES else ''}."
 
 
 def _counted(counts: Mapping[str, Any]) -> str:

@@ -14,10 +14,16 @@ from console.screen import screen
 from console.whereabouts import Whereabouts
 from labelwheel.database.tables import Project
 from labelwheel.errors import ConflictError
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse
 from labelwheel.vision.thresholds import with_thresholds
 from sync.corrections.suggest import current, suggestions
+
+NO_MODEL = (
+    "No model serves yet: no box is drawn for people, from whatever confidence. `labelwheel conditions` says how many labels the first "
+    "model lacks; `labelwheel model import` brings yours. What people do to its boxes is what this command learns from."
+)
 
 
 def current_rows(_session: Session, project: Project, settings: Settings) -> list[dict[str, Any]]:
@@ -26,8 +32,10 @@ def current_rows(_session: Session, project: Project, settings: Settings) -> lis
 
 
 def suggested(session: Session, project: Project, settings: Settings) -> tuple[dict[str, Any], Project]:
-    """What is suggested, and the project that it is for."""
-    return suggestions(session, project, settings), project
+    """What is suggested, and the project that it is for; without a model nothing is, and `why_nothing` says what comes first."""
+    if newest_deployment(session, project.id) is None:
+        return {"classes": [], "why_nothing": NO_MODEL}, project
+    return {**suggestions(session, project, settings), "why_nothing": ""}, project
 
 
 def better(found: Mapping[str, Any]) -> dict[str, float]:

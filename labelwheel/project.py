@@ -37,6 +37,11 @@ def projects(session: Session, settings: Settings) -> dict[int, Project]:
     }
 
 
+def project_numbered(session: Session, settings: Settings, number: int) -> Project | None:
+    """The project of this Label Studio that has this id there, if it was ever connected."""
+    return session.scalar(select(Project).where(Project.ls_url == settings.label_studio_name, Project.ls_project_id == number))
+
+
 def remember_project(
     session: Session,
     ls_url: str,

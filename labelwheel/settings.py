@@ -184,6 +184,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Days after which what was selected and nobody touched leaves the queue and Label Studio; audits stay. 0: never.",
     )
+    replay_days: int = Field(
+        30,
+        ge=0,
+        description="Days after which what a selection chose from is forgotten: its verdict, reasons and rules stay, but it cannot be "
+        "replayed. 0: never.",
+    )
     push_chunk: int = Field(100, ge=1, le=500, description="Tasks in one import request to Label Studio.")
 
     old_predictions: Literal["keep", "remove"] = Field(

@@ -16,7 +16,7 @@ from flask import current_app
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
-from labelwheel.project import current_project, projects
+from labelwheel.project import current_project, project_numbered
 from labelwheel.resolver.resolve import Resolver
 from labelwheel.serving import Follower, LineUp
 from labelwheel.settings import Settings
@@ -24,6 +24,7 @@ from labelwheel.storage import ImageStore
 from ml_backend.pressure import Gauge
 
 RECENT_SECONDS = 1.0
+LONGEST_ID = 9  # digits: PostgreSQL asks for no number that its column cannot hold
 
 
 @dataclass
@@ -72,8 +73,10 @@ class State:
         number = str(wire or "").partition(".")[0]
         if not number:
             return self.project_or_none()
+        if not number.isdecimal() or len(number) > LONGEST_ID:
+            return None
         with self.database.read() as session:
-            return projects(session, self.settings).get(int(number)) if number.isdecimal() else None
+            return project_numbered(session, self.settings, int(number))
 
     def recent_project(self) -> Project | None:
         """The connected project as it was a second ago at most: for a door at which there is much knocking."""

@@ -18,7 +18,9 @@ def select() -> int:
 
 def expire() -> int:
     from sync.selection.expire import expire
+    from sync.selection.forget import forget
 
+    forget(get_database(), get_settings(), utcnow())
     return expire(get_database(), get_settings(), open_client(get_settings()), utcnow())
 
 

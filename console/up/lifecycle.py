@@ -29,6 +29,7 @@ WATCH_SECONDS = 1.0
 MISSES = 3
 PAUSE_SECONDS = 10
 OBEY_SECONDS = 120
+ADOPTED = "what runs already"
 
 
 def start(
@@ -76,7 +77,7 @@ def _run(engine: Engine, plan: Plan, telling: AbstractContextManager[Progress], 
         if not leave_running:
             _keep_up(engine, plan)
     except KeyboardInterrupt:
-        log.info("stopping")
+        show.stopping()
     finally:
         if not leave_running:
             with _signals(signal.SIG_IGN):
@@ -91,7 +92,9 @@ def _bring_up(engine: Engine, plan: Plan, on_progress: Progress) -> Settings:
     steps = plan(engine.settings, live)
     engine.configure([step for step in steps if isinstance(step, Program)])
     if adopted:
-        log.info("adopted the supervisord of an earlier run", changed=engine.update())
+        on_progress(ADOPTED, "starting")
+        engine.update()
+        on_progress(ADOPTED, "well")
     else:
         engine.spawn()
     _take_steps(engine, steps, on_progress)

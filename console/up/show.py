@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydantic import SecretStr
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from labelwheel.settings import Settings, load_settings
 
@@ -52,19 +50,27 @@ class Progress:
 
 
 def addresses(settings: Settings) -> None:
-    """One table: where everything is and how to log in."""
-    table = Table(title="Labelwheel runs; `labelwheel down` stops it", title_style="bold", box=box.SIMPLE, title_justify="left")
-    for heading in ("", "address", "user", "password"):
-        table.add_column(heading, no_wrap=heading == "address", overflow="fold")
-    console, label_studio = settings.console_password, settings.label_studio_password
+    """Where everything is and how to log in: an address or a login never breaks over two lines."""
+    TERMINAL.print("[bold]Labelwheel runs; `labelwheel down` stops it[/]\n")
     embedded = settings.label_studio_url == f"http://127.0.0.1:{settings.label_studio_port}"  # else the login is not ours to know
-    login = (settings.label_studio_username, _password(settings, label_studio)) if embedded else ("", "")
-    table.add_row("Console", settings.console_url, settings.console_user, _password(settings, console))
-    table.add_row("Label Studio", settings.label_studio_public_url, *login)
-    table.add_row("ml_backend", settings.ml_backend_url, "", "")
-    TERMINAL.print(table)
+    login = (settings.label_studio_username, _password(settings, settings.label_studio_password)) if embedded else None
+    _place("Console", settings.console_url, (settings.console_user, _password(settings, settings.console_password)))
+    _place("Label Studio", settings.label_studio_public_url, login)
+    _place("ml_backend", settings.ml_backend_url, None)
     for line in moved(load_settings(settings.home, live=False), settings):
         TERMINAL.print(f"[yellow]•[/] {line}", highlight=False)
+
+
+def _place(name: str, address: str, login: tuple[str, str] | None) -> None:
+    TERMINAL.print(f"  {name:<14}{address}", highlight=False, markup=False, soft_wrap=True)
+    if login:
+        TERMINAL.print(f"  {'':<14}user {login[0]}   password {login[1]}", highlight=False, markup=False, soft_wrap=True)
+
+
+def stopping() -> None:
+    """Said on Ctrl-C, SIGTERM or `labelwheel down`: ending takes some seconds."""
+    with suppress(OSError):  # the terminal may be gone, and that is why
+        TERMINAL.print("Stopping …")
 
 
 def moved(configured: Settings, live: Settings) -> list[str]:

@@ -14,6 +14,7 @@ from labelwheel.errors import InputError
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, box_to_percent, enclosing, percent_to_corners
 from labelwheel.vision.label_config import ControlTag, trained_tags
+from labelwheel.vision.region import framed
 
 # Results that answer a question about the whole task: nobody drew them, so leaving them out loses no box.
 NOT_DRAWN = frozenset({"choices", "textarea", "rating", "relation", "number", "taxonomy", "datetime", "pairwise", "ranker"})
@@ -59,17 +60,8 @@ def _region(box: LabelledBox, tags: Sequence[ControlTag], width: int, height: in
         known = ", ".join(dict.fromkeys(label for tag in trained_tags(tags) for label in tag.labels))
         message = f"The label config has no label {box.label!r}; it has {known}."
         raise InputError(message, "Use one of these. A new one is added in Label Studio, then `labelwheel connect`.")
-    return {
-        "id": region_id,
-        "type": tag.result_type,
-        "from_name": tag.name,
-        "to_name": tag.to_name,
-        "original_width": width,
-        "original_height": height,
-        "image_rotation": 0,
-        "origin": "manual",
-        "value": {**box_to_percent(box.box, width, height), tag.result_type: [box.label]},
-    }
+    region = framed(region_id, tag, box.label, box_to_percent(box.box, width, height), width, height)
+    return {**region, "origin": "manual"}
 
 
 def _labelled(region: Mapping[str, Any], tag: ControlTag | None, width: int, height: int) -> LabelledBox | Exclusion:

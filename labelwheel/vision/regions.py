@@ -12,10 +12,9 @@ from typing import Any
 from labelwheel.vision.detection import Detection, Keypoint
 from labelwheel.vision.geometry import Rotated, box_to_percent, rotated_to_percent
 from labelwheel.vision.label_config import CHOICES, KEYPOINTS, POLYGONS, RECTANGLES, ControlTag
+from labelwheel.vision.region import Region, framed
 
 POINT_SIZE = 1.0  # of a key point's dot, in percent of the image's width
-
-Region = dict[str, Any]
 
 
 def to_regions(detections: Sequence[Detection], tags: Sequence[ControlTag], width: int, height: int, threshold: float) -> list[Region]:
@@ -54,7 +53,7 @@ def _outlined(detection: Detection, tag: ControlTag, width: int, height: int) ->
     found, place = tag.shows(detection.label, 0), _place(detection, tag, width, height)
     if found is not None and place:
         key = _region_id(tag.name, found[0], detection)
-        yield _region(key, tag, found[0], place, width, height) | {"score": round(detection.confidence, 5)}
+        yield framed(key, tag, found[0], place, width, height) | {"score": round(detection.confidence, 5)}
 
 
 def _place(detection: Detection, tag: ControlTag, width: int, height: int) -> dict[str, Any] | None:
@@ -86,7 +85,7 @@ def _points(detection: Detection, tag: ControlTag, parent: str | None, width: in
         if found is not None:
             x, y = _percent(point.x, point.y, width, height)
             key = _region_id(tag.name, f"{found}/{number}", detection)
-            region = _region(key, tag, found, {"x": x, "y": y, "width": POINT_SIZE}, width, height)
+            region = framed(key, tag, found, {"x": x, "y": y, "width": POINT_SIZE}, width, height)
             yield region | {"score": round(point.confidence, 5)} | ({"parentID": parent} if parent else {})
 
 
@@ -156,19 +155,6 @@ def _enough(detection: Detection, tag: ControlTag, threshold: float) -> float:
     fits = not detection.whole and (tag.kind == RECTANGLES or (tag.kind == POLYGONS and bool(detection.polygon)))
     found = tag.shows(detection.label, threshold) if fits else None
     return NEVER if found is None else found[1]
-
-
-def _region(key: str, tag: ControlTag, label: str, place: dict[str, Any], width: int, height: int) -> Region:
-    return {
-        "id": key,
-        "type": tag.result_type,
-        "from_name": tag.name,
-        "to_name": tag.to_name,
-        "original_width": width,
-        "original_height": height,
-        "image_rotation": 0,
-        "value": {**place, tag.result_type: [label]},
-    }
 
 
 def _percent(x: float, y: float, width: int, height: int) -> list[float]:

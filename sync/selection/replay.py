@@ -7,17 +7,21 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from labelwheel.database.tables import Decision
+from labelwheel.errors import NotFoundError
 from sync.selection.budget import FIRST_BATCH
 from sync.selection.candidate import Candidate, Selection
 from sync.selection.choose import choose, choose_first
 from sync.selection.rules import Rules
 from sync.selection.score import Found
 from sync.selection.similar import Known, Vector
+
+PACKED = ("candidates", "known")  # of the inputs: what takes room
 
 
 def inputs_of(rules: Rules, seed: int, candidates: Iterable[Candidate], known: Iterable[Known]) -> dict[str, Any]:
@@ -30,9 +34,16 @@ def inputs_of(rules: Rules, seed: int, candidates: Iterable[Candidate], known: I
     }
 
 
+def without_packed(inputs: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The inputs without what a choice was made from, and since when that is so."""
+    return {**{name: value for name, value in inputs.items() if name not in PACKED}, "forgotten_at": now.isoformat()}
+
+
 def replay(decision: Decision) -> Selection:
-    """Choose again from what the decision was made from."""
+    """Choose again from what the decision was made from. NotFoundError when that is forgotten."""
     inputs = decision.inputs
+    if "forgotten_at" in inputs:
+        raise NotFoundError(f"What decision {decision.id} chose from is forgotten.", "LABELWHEEL_REPLAY_DAYS says how long it is kept.")
     rules, seed = Rules(**inputs["rules"]), int(inputs["seed"])
     candidates = [_candidate_again(entry) for entry in _unpack(inputs["candidates"])]
     if decision.kind == FIRST_BATCH:

@@ -108,6 +108,12 @@ def look_out(database: Database, settings: Settings, now: datetime, *, let_look:
     return _by_rank(here, here.deployment, let_look)
 
 
+def free_captures(database: Database, settings: Settings, now: datetime) -> int:
+    """How many captures nobody has chosen yet; 0 while selection is paused."""
+    here = _lay(database, settings, now)
+    return here.pool.size()[0] if here else 0
+
+
 def _lay(database: Database, settings: Settings, now: datetime) -> Situation | None:
     with database.read() as session:
         project = current_project(session, settings)

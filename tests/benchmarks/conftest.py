@@ -28,8 +28,11 @@ from labelwheel.vision import image as vision
 from retrain.training.launch import launch
 from retrain.training.spec import Spec
 from retrain.training.torchvision import ensure_torchvision
+from tests.fixtures.console_app import app, database, filled, project, settings
 from tests.fixtures.label_studio import LABEL_CONFIG, free_port
 from tests.fixtures.line import BASIC_PASSWORD, LABELS, line_settings
+
+__all__ = ["app", "database", "filled", "project", "settings"]
 
 IMAGES = int(os.environ.get("BENCH_IMAGES", "512"))
 SIDE = 640  # of the square that images are fitted into

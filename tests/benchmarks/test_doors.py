@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import psutil
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert
 
-from console.web import create_app
 from labelwheel.database import Database
 from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label, ModelVersion, Prediction, Project, Table
 from labelwheel.settings import Settings
@@ -33,27 +32,8 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return wheel.settings_for(tmp_path)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = wheel.migrated(settings)
-    yield database
-    database.dispose()
-
-
-@pytest.fixture
-def project(database: Database, settings: Settings) -> Project:
-    project = wheel.connect(database, settings)
-    wheel.fill(database, project.id)
-    return project
-
-
-@pytest.fixture
-def client(settings: Settings, project: Project) -> FlaskClient:
-    client = create_app(settings).test_client()
+def client(app: Flask, filled: Project) -> FlaskClient:
+    client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {wheel.TOKEN}"
     return client
 
@@ -124,9 +104,7 @@ def pages(client: FlaskClient, address: str) -> dict[str, float]:
     }
 
 
-def test_an_export_of_many_images_takes_no_more_memory_than_its_list(
-    database: Database, settings: Settings, project: Project, client: FlaskClient
-) -> None:
+def test_an_export_of_many_images_takes_no_more_memory_than_its_list(database: Database, settings: Settings, client: FlaskClient) -> None:
     rng, store = np.random.default_rng(), ImageStore(settings.images_dir)
     stored: list[dict[str, Any]] = []
     for number in range(EXPORTED):

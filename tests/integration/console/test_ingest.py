@@ -128,6 +128,7 @@ def test_it_shows_a_summary_to_people(line: Line, visits: Visits, folder: Path, 
     get_settings.cache_clear()
     answer = CliRunner().invoke(app, ["ingest", str(folder / "000.png"), "--source", "line-1"])
     assert (answer.exit_code, "1 new, 0 known, 0 refused" in answer.output) == (0, True)
+    assert "Source: line-1." in answer.output
     assert "2/2" in CliRunner().invoke(app, ["ingest", str(folder), "--source", "line-1"]).output
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console.cli import app
-from console.doctor import LOOKS
+from console.doctor import LOOKS, _names
 from console.overview import overview
 from labelwheel.settings import PREFIX, get_settings
 from tests.fixtures.line import Line
@@ -44,3 +44,27 @@ def test_a_person_looks_ahead_pauses_and_lets_go_on(line: Line, monkeypatch: pyt
     assert json.loads(say("select", "--json")) == {"chosen": 1}
     with line.database.read() as session:
         assert overview(session, line.project, line.settings)["paused"] is None
+
+
+def test_why_nothing_would_be_chosen_and_which_names_fit_nothing(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "LABEL_STUDIO_URL", line.settings.label_studio_url)
+    monkeypatch.setenv(PREFIX + "CLASS_WEIGHTS", "shrot=0.5 short=1 *=0.2")
+    monkeypatch.setenv(PREFIX + "QUOTA_SOURCES", "line-z=0.5")
+    get_settings.cache_clear()
+
+    def say(*words: str) -> tuple[str, str]:
+        done = CliRunner().invoke(app, [*words], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.stdout.split()), " ".join(done.stderr.split())
+
+    nothing, strangers = say("select", "--dry-run")
+    assert nothing.startswith("No capture is left to choose from: send images")
+    assert "CLASS_WEIGHTS names the label 'shrot', which fits nothing: the label config has open, short." in strangers
+    assert "QUOTA_SOURCES" not in strangers, "before the first image no source is known"
+    line.inspect(1)
+    waits, strangers = say("select", "--dry-run")
+    assert waits.startswith("Captures still arrive, 1 so far: without a model, a first batch waits")
+    assert "QUOTA_SOURCES names the source 'line-z', which fits nothing: images have come from line-a." in strangers
+    assert say("thresholds", "--suggest")[0].startswith("No model serves yet: no box is drawn")
+    assert json.loads(say("thresholds", "--suggest", "--json")[0])["classes"] == []
+    assert [(fault.code, fault.broken) for fault in _names(get_settings(), line.database, line.project)] == [("unknown_name", False)] * 2

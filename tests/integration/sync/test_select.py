@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from sqlalchemy import delete, func, select, update
 
 from labelwheel.database.insert import insert_absent
@@ -25,10 +26,12 @@ from labelwheel.database.tables import (
     QueueItem,
     utcnow,
 )  # fmt: skip
+from labelwheel.errors import NotFoundError
 from labelwheel.pause import pause, resume
 from sync.selection import select as selecting
 from sync.selection.expire import EXPIRY
-from sync.selection.replay import replay
+from sync.selection.forget import forget
+from sync.selection.replay import PACKED, replay
 from sync.selection.select import look_out, select_captures
 from tests.fixtures.line import Line, picture
 
@@ -111,6 +114,24 @@ def test_the_most_doubtful_are_chosen_and_the_decision_can_be_replayed(either_li
     assert {reason["code"] for reason in decision(either_line).reasons} == {
         "audit", "low_confidence", "left_out:budget", "left_out:certain",
     }  # fmt: skip
+
+
+def test_what_old_decisions_chose_from_is_forgotten_and_nothing_else_of_them(either_line: Line) -> None:
+    saw(either_line, either_line.deploy(0.5), [box(0.5)], [box(0.6)])
+    chosen(either_line, budget_per_day=1)
+    before, month = decision(either_line), timedelta(days=30)
+    database, settings = either_line.database, either_line.settings
+    assert forget(database, settings, before.at + month) == 0, "it is not older than that yet"
+    assert forget(database, settings.model_copy(update={"replay_days": 0}), before.at + 9 * month) == 0
+    assert replayed(either_line) == stored(either_line)
+    assert forget(database, settings, before.at + month + timedelta(seconds=1)) == 1
+    assert forget(database, settings, before.at + 2 * month) == 0
+    after = decision(either_line)
+    assert before.inputs.keys() - after.inputs.keys() == set(PACKED)
+    kept = [(row.verdict, row.reasons, row.at, row.inputs["rules"], row.inputs["left_out"]) for row in (before, after)]
+    assert kept[0] == kept[1]
+    with pytest.raises(NotFoundError, match="forgotten"):
+        replay(after)
 
 
 def test_a_first_batch_can_be_replayed_and_is_no_part_of_the_days_budget(line: Line) -> None:

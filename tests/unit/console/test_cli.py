@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,12 @@ def test_a_status_that_is_none_is_refused_with_those_that_are() -> None:
 
 def test_ps_names_the_home_in_which_nothing_runs(folder: Path) -> None:
     assert folder.name in CliRunner().invoke(app, ["ps"]).output.replace("\n", "")
+
+
+def test_a_misspelt_variable_is_named_beside_the_answer_of_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWHEEL_BUDGET_PER_DAI", "9")
+    answer = CliRunner().invoke(app, ["settings", "--json"])
+    assert json.loads(answer.stdout)
+    assert answer.stderr == "• LABELWHEEL_BUDGET_PER_DAI names no setting, and changes nothing; LABELWHEEL_BUDGET_PER_DAY is one.\n"
+    monkeypatch.setenv("LABELWHEEL_PROGRAM", "worker-fast")
+    assert CliRunner().invoke(app, ["settings", "--json"]).stderr == "", "of the programs of `up` nobody reads it"
