@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ from labelwheel.errors import InputError, LabelwheelError
 SILENCE_SECONDS = 10.0  # of a client in the middle of a request, or of its reading the answer
 REQUEST_SECONDS = 60.0
 PARTING_SECONDS = 2.0
+LEAVING = threading.Event()  # set when this process is asked to end: what streams shall stop
 
 
 class Message(Request):  # type: ignore[misc]
@@ -60,6 +62,14 @@ class Reader(SocketUnreader):  # type: ignore[misc]
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, with bounds on what a client may take."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        LEAVING.set()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        LEAVING.set()
+        super().handle_quit(sig, frame)
 
     def handle(self, conn: Any) -> Any:
         if conn.parser is None:

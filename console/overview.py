@@ -49,7 +49,7 @@ def overview(session: Session, project: Project, settings: Settings) -> dict[str
         "labels": {"have": loop.labels, "need": loop.labels_needed},
         "model": _model(session, deployment) if deployment else None,
         "run": _run(runs[0]) if runs and runs[0].status in ACTIVE_RUN_STATUSES else None,
-        "retraining": retraining.status(session, project, settings),
+        "retraining": retraining.status(session, project, settings, conditions),
         "conditions": conditions,
         "queue": stats,
         "paused": told(pause) if (pause := paused(session, project.id)) else None,

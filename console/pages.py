@@ -15,7 +15,8 @@ from console.overview import overview
 from console.state import state
 from labelwheel.database.tables import QUEUE_STATUSES
 from labelwheel.errors import ConflictError, NotFoundError
-from retrain.run.trigger import by_hand
+from retrain.run.receipt import receipt as receipt_of
+from retrain.run.trigger import by_hand, cancel_by_hand
 
 blueprint = Blueprint("pages", __name__)
 
@@ -61,8 +62,29 @@ def retrain() -> Response:
     with state().project() as (_, project):
         pass
     try:
-        run = by_hand(state().database, state().settings, project.id)
+        run = by_hand(state().database, state().settings, project.id, who=state().settings.console_user)
         flash(f"Training {run.id} is queued.", "success")
     except ConflictError as error:
         flash(str(error), "warning")
     return redirect(url_for("pages.home"))
+
+
+@blueprint.post("/cancel")
+def cancel() -> Response:
+    """The other button: end the run under way, or say that there is none."""
+    with state().project() as (_, project):
+        pass
+    try:
+        run = cancel_by_hand(state().database, project.id, None, state().settings.console_user)
+        flash(f"Training {run} is cancelled.", "success")
+    except (ConflictError, NotFoundError) as error:
+        flash(error.message, "warning")
+    return redirect(url_for("pages.home"))
+
+
+@blueprint.get("/receipts/<int:run>")
+def receipt(run: int) -> str:
+    """What the labels of a run bought."""
+    with state().project() as (session, project):
+        found = receipt_of(session, project.id, run, state().settings)
+    return render_template("receipt.html", receipt=found)

@@ -27,6 +27,7 @@ PRELOAD = {
         "evidently",
     )
 }
+CONSOLE_THREADS = 8  # streams of progress hold three at most
 WORKER_TTL = 30  # seconds; the default blocks a worker for minutes before it looks after jobs of a dead one
 
 
@@ -49,7 +50,7 @@ def serve_console(settings: Settings) -> None:
 
         return create_app(settings)
 
-    _serve(settings, "console", build, settings.console_port, 4)
+    _serve(settings, "console", build, settings.console_port, CONSOLE_THREADS)
 
 
 def run_worker(settings: Settings, queue_name: str) -> None:

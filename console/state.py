@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import BoundedSemaphore
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
+from console.progress import SEATS
 from labelwheel.database import Database
 from labelwheel.database.tables import Project
 from labelwheel.labelstudio.client import LabelStudio
@@ -24,6 +26,7 @@ class State:
 
     settings: Settings
     database: Database
+    seats: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(SEATS))  # of streams of progress
 
     @cached_property
     def label_studio(self) -> LabelStudio:

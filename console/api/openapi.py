@@ -14,7 +14,7 @@ from console.api.corrections import CorrectionsQuery
 from console.api.inspection_logs import LogQuery
 from console.api.labeling_queue import ExportQuery, Label, QueueQuery, Said
 from console.api.query import Query
-from console.api.retraining import HistoryQuery
+from console.api.retraining import Brake, HistoryQuery, Push
 from labelwheel.database.tables import QUEUE_STATUSES, VERDICTS
 from labelwheel.openapi import (
     BOOLEAN,
@@ -58,7 +58,7 @@ def describe() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Labelwheel", "version": "1", "description": "The console's REST API. What is no HTTP is answered 400 or 431."},
-        "paths": {**_queue(), **_others(), **_seen()},
+        "paths": {**_queue(), **_others(), **_retraining(), **_seen()},
         "components": {"schemas": _schemas(), "securitySchemes": _schemes()},
     }
 
@@ -87,7 +87,6 @@ def _seen() -> Json:
 
 
 def _others() -> Json:
-    run, runs = record(run=INTEGER, status=STRING), record(runs=array(OBJECT))
     return {
         "/health": {"get": operation("Whether the database answers.", [], {200: record(status=STRING, database=STRING)}, None, 503)},
         "/api/openapi.json": {"get": operation("This description.", BEARER, {200: OBJECT})},
@@ -96,10 +95,21 @@ def _others() -> Json:
         "/api/predictions/requests": {"get": _asked("Tasks that batches left over.", OBJECT)},
         "/api/metrics/corrections": {"get": _asked("What people did to boxes drawn beforehand.", OBJECT, CorrectionsQuery)},
         "/api/metrics/drift": {"get": _asked("Scores by source and feature, open alerts.", OBJECT)},
-        "/api/retraining/status": {"get": _asked("Where the wheel stands.", OBJECT)},
-        "/api/retraining/conditions": {"get": _asked("Why it would turn next.", record(reasons=array(OBJECT)))},
+    }
+
+
+def _retraining() -> Json:
+    run, runs = record(run=INTEGER, status=STRING), record(runs=array(OBJECT), next=nullable(INTEGER))
+    bought = record(run=INTEGER, labels=OBJECT, cost=nullable(OBJECT), lines=array(STRING))
+    return {
+        "/api/retraining/status": {"get": _asked("Where the wheel stands.", record(state=STRING, should_retrain=BOOLEAN, told=STRING))},
+        "/api/retraining/conditions": {"get": _asked("Why it would turn next.", record(told=STRING, reasons=array(OBJECT)))},
         "/api/retraining/history": {"get": _asked("Runs, newest first.", runs, HistoryQuery)},
-        "/api/retraining/trigger": {"post": operation("Queue a run.", BEARER, {202: run}, None, 404, 409)},
+        "/api/retraining/events": {"get": _events()},
+        "/api/retraining/trigger": {"post": _pushed("Queue a run.", "Push", {202: run}, 400, 404, 409)},
+        "/api/retraining/cancel": {"post": _pushed("End a run.", "Brake", {200: run}, 400, 404, 409)},
+        "/api/retraining/{run}": {"get": _of_run(_asked("One run.", record(id=INTEGER, status=STRING)))},
+        "/api/retraining/{run}/receipt": {"get": _of_run(_asked("What the labels of a run bought.", bought, Query, 409))},
     }
 
 
@@ -127,6 +137,22 @@ def _answer(summary: str, body: str) -> Json:
     return _of_item(found)
 
 
+def _events() -> Json:
+    found = operation("The active run as server-sent events: progress, end, idle.", BEARER, {}, None, 404, 429)
+    return {**found, "responses": {"200": {"description": "The stream", "content": {"text/event-stream": {}}}, **found["responses"]}}
+
+
+def _pushed(summary: str, body: str, answers: dict[int, Json], *refusals: int) -> Json:
+    """What may come without a body."""
+    found = operation(summary, BEARER, answers, as_json(ref(body)), *refusals, 413, 415, 422)
+    return {**found, "requestBody": {**found["requestBody"], "required": False}}
+
+
+def _of_run(found: Json) -> Json:
+    run = {"name": "run", "in": "path", "required": True, "schema": {**INTEGER, "minimum": 0}}
+    return {**found, "parameters": [run]}
+
+
 def _of_item(found: Json) -> Json:
     item = {"name": "item", "in": "path", "required": True, "schema": {**INTEGER, "minimum": 0}}
     return {**found, "parameters": [item]}
@@ -147,7 +173,7 @@ def _image() -> Json:
 
 
 def _schemas() -> Json:
-    taken = models_json_schema([(Said, "validation"), (Label, "validation")], ref_template=REF)[1]["$defs"]
+    taken = models_json_schema([(kind, "validation") for kind in (Said, Label, Push, Brake)], ref_template=REF)[1]["$defs"]
     answered = {**error(), "properties": {**error()["properties"], "item": ref("ShownItem")}}
     shown = {"allOf": [ref("Item"), _more_of_item()]}
     return {

@@ -45,6 +45,12 @@ def read(kind: type[Kind]) -> Kind:
     return kind.model_validate(request.args.to_dict())
 
 
+def read_body_if_any(kind: type[Sent]) -> Sent:
+    """The same, of a request that may come without a body."""
+    has_none = not request.content_length and "Transfer-Encoding" not in request.headers
+    return kind() if has_none else read_body(kind)
+
+
 def read_body(kind: type[Sent]) -> Sent:
     """The request's JSON as a `kind`. Raises BodyError, and InputError for what is no JSON."""
     request.max_content_length = BODY_BYTES

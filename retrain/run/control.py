@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
-from labelwheel.database.tables import ACTIVE_RUN_STATUSES, TrainingRun
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, ModelVersion, TrainingRun
 from labelwheel.errors import DatasetError
+from labelwheel.serving import model_path
 from retrain.dataset import content, yolo
-from retrain.dataset.content import Plan
+from retrain.dataset.content import Item, Plan
+from retrain.gate.decide import compare
+from retrain.gate.evaluate import Scores
 from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.stages import score
 from retrain.run.work import Work
@@ -62,11 +66,23 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     data = yolo.write(old, work.store, folder / "dataset")
     recipe = spec.read_spec(folder) or _recipe(work, folder, data, images)
     result = launch.launch(recipe, lambda _progress: not _busy(work, row.project_id))
-    scores = score(work, Path(result.onnx), original, original.only("holdout")).as_dict()
+    items = original.only("holdout")
+    scored = score(work, Path(result.onnx), original, items)
+    scores = scored.as_dict()
     mlflow_run = _mirror(work, row, old, recipe, result, scores)
     training = {"updates": result.updates, "seconds": result.seconds, "train_images": images, "seed": recipe.seed}
     shutil.copyfile(result.onnx, work.models / "control.onnx")  # so that anybody may score it again
-    return {"state": "done", **scores, **training, "mlflow_run_id": mlflow_run}
+    return {"state": "done", **scores, **training, "against": _against(work, row, original, items, scored), "mlflow_run_id": mlflow_run}
+
+
+def _against(work: Work, row: TrainingRun, original: Plan, items: Sequence[Item], control: Scores) -> dict[str, float] | None:
+    """How far the challenger is ahead of the control, with the bounds of a paired bootstrap over the holdout's images."""
+    if row.challenger_id is None or not items:
+        return None
+    with work.database.read() as session:
+        onnx = model_path(session.get_one(ModelVersion, row.challenger_id).onnx_uri, work.settings)
+    challenger = score(work, onnx, original, items)
+    return compare(control.matches, challenger.matches, work.settings.gate_confidence, work.run_id)
 
 
 def _recipe(work: Work, folder: Path, data: Path, images: int) -> Spec:

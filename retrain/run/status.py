@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,18 +10,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Alert, Decision, ModelVersion, Project, TrainingRun
+from labelwheel.errors import NotFoundError
 from labelwheel.settings import Settings
 from retrain.policy import conditions
 
-__all__ = ["conditions", "history", "status"]
+__all__ = ["conditions", "find", "history", "one", "status"]
 
 
-def status(session: Session, project: Project, settings: Settings) -> dict[str, Any]:
-    """`state` (idle or an active run's status), `percent`, `eta_seconds`, last run and time, open drift alerts, labels, verdict."""
+def status(session: Session, project: Project, settings: Settings, policy: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`state` (idle or an active run's status), `percent`, `eta_seconds`, last run and time, open drift alerts, labels, verdict.
+
+    `policy` are the `conditions` of this moment, where the caller has them already.
+    """
     runs = history(session, project, 2)
     active = next((run for run in runs if run["status"] in ACTIVE_RUN_STATUSES), None)
     ended = next((run for run in runs if run["status"] not in ACTIVE_RUN_STATUSES), None)
-    policy = conditions(session, project, settings)
+    policy = policy or conditions(session, project, settings)
     return {
         "state": active["status"] if active else "idle",
         "run": active["id"] if active else None,
@@ -31,13 +36,28 @@ def status(session: Session, project: Project, settings: Settings) -> dict[str, 
         "drift": _alerts(session, project.id),
         "new_labels": policy["inputs"]["new_labels"],
         "should_retrain": policy["should_retrain"],
+        "told": policy["told"],
     }
 
 
-def history(session: Session, project: Project, limit: int) -> list[dict[str, Any]]:
-    """Runs, newest first, each with its metrics, the gate's verdict in words and the control."""
+def history(session: Session, project: Project, limit: int, after: int | None = None) -> list[dict[str, Any]]:
+    """Runs, newest first, each with its metrics, the gate's verdict in words and the control; `after` goes on below that run."""
     query = select(TrainingRun).where(TrainingRun.project_id == project.id).order_by(TrainingRun.id.desc()).limit(limit)
-    return [_run(session, row) for row in session.scalars(query)]
+    rows = session.scalars(query if after is None else query.where(TrainingRun.id < after))
+    return [_run(session, row) for row in rows]
+
+
+def one(session: Session, project: Project, run_id: int) -> dict[str, Any]:
+    """One run, as in the history. NotFoundError."""
+    return _run(session, find(session, project.id, run_id))
+
+
+def find(session: Session, project_id: int, run_id: int) -> TrainingRun:
+    """The run of a project. NotFoundError."""
+    row = session.get(TrainingRun, run_id) if 0 < run_id < 2**31 else None
+    if row is None or row.project_id != project_id:
+        raise NotFoundError(f"There is no training run {run_id}.", "`GET /api/retraining/history` lists the runs.")
+    return row
 
 
 def _run(session: Session, row: TrainingRun) -> dict[str, Any]:
@@ -46,6 +66,8 @@ def _run(session: Session, row: TrainingRun) -> dict[str, Any]:
         "id": row.id,
         "status": row.status,
         "cause": row.cause,
+        "slice": row.slice,
+        "request": row.request,
         "percent": round(row.percent, 1),
         "new_labels": row.new_labels,
         "attempts": row.attempts,

@@ -19,7 +19,7 @@ from labelwheel.errors import SettingsError
 from labelwheel.settings import Settings
 from tests.fixtures.wheel import PASSWORD
 
-EXAMPLES = {"<int:item>": "1", "<sha256>": "0" * 64}
+EXAMPLES = {"<int:item>": "1", "<int:run>": "1", "<sha256>": "0" * 64}
 OPEN = {"/health", "/login", "/static/<path:filename>", "/bootstrap/static/<path:filename>"}
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import func, select
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Dataset, DatasetItem, Decision, Deployment, ModelVersion, Project, TrainingRun
-from labelwheel.errors import ConflictError
+from labelwheel.errors import ConflictError, NotFoundError
 from labelwheel.registry import EXPERIMENT, KEY, Registry
 from labelwheel.schedule import due_work
 from labelwheel.serving import load, newest_deployment
@@ -24,6 +25,7 @@ from retrain import jobs
 from retrain.dataset.version import restore
 from retrain.model.deploy import deploy, rollback
 from retrain.run import status
+from retrain.run.receipt import receipt
 from retrain.run.trigger import trigger
 from retrain.training.spec import read_progress
 from tests.fixtures.shapes import draw
@@ -80,12 +82,30 @@ def test_from_labels_to_a_served_model_through_a_kill(
     assert control["state"] == "done", control
     assert control["updates"] == warm.metrics["training"]["updates"]
     assert control["images"] == 8
+    _assert_receipt(database, project, settings, warm, control)
 
     jobs.consider()  # its labels are used: nothing is due
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(TrainingRun)) == 2
         assert status.status(session, project, settings)["new_labels"] == 0
     _assert_rollback(database, settings, project)
+
+
+def _assert_receipt(database: Database, project: Project, settings: Settings, warm: TrainingRun, control: dict[str, Any]) -> None:
+    with database.read() as session:
+        found = receipt(session, project.id, warm.id, settings)
+        with pytest.raises(NotFoundError):
+            receipt(session, project.id, 99, settings)
+    assert found["labels"] == {"images": 8, "boxes": 8, "background": 0, "seconds": 0, "timed_images": 0}
+    assert found["scores"] == {
+        "before": warm.metrics["champion"]["map50"], "after": warm.metrics["challenger"]["map50"], "control": control["map50"],
+    }  # fmt: skip
+    ahead = found["over_control"]
+    assert ahead["gain"] == pytest.approx(found["scores"]["after"] - control["map50"], abs=1e-4)
+    assert ahead["gain"] == pytest.approx(control["against"]["gain"], abs=2e-4)
+    assert ahead["lower"] <= control["against"]["gain"] <= ahead["upper"]
+    assert {row["name"]: row["images"] for row in found["per_source"]} == {"line-0": 3, "line-1": 3, "line-2": 2}
+    assert sum(row["images"] for row in found["per_class"]) == 8
 
 
 def test_a_run_without_labels_fails_once_and_says_why(database: Database, settings: Settings, project: Project) -> None:
