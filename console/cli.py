@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console import dataset, export_command, image, labels, model, queue, simulate
+from console import dataset, export_command, image, labels, model, models, queue, retraining, simulate
 from console.screen import AsJson, logs_to_stderr, screen
 from console.screen import show as _show
 from console.screen import with_project as _with_project
@@ -23,6 +23,7 @@ app = typer.Typer(name="labelwheel", no_args_is_help=True, rich_markup_mode="ric
 serve = typer.Typer(help="Run one web server (what `up`, systemd and containers start).", no_args_is_help=True)
 app.add_typer(serve, name="serve")
 app.add_typer(model.app, name="model")
+app.add_typer(models.app, name="models")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(labels.app, name="labels")
 app.add_typer(image.app, name="image")
@@ -88,10 +89,14 @@ def up(detach: Annotated[bool, typer.Option(help="Return when everything runs, a
 
 @app.command()
 def down() -> None:
-    """Stop what `up` started."""
+    """Stop what `up` started. A training under way is interrupted, and goes on from its last checkpoint at the next `up`."""
+    from console.retraining import interrupted
     from console.up import stop
 
+    told = interrupted(get_settings())
     stop(get_settings())
+    if told:
+        screen.print(f"[yellow]•[/] {told}", highlight=False)
 
 
 @app.command()
@@ -342,21 +347,7 @@ def resume(what: Annotated[Pausable, typer.Argument(help="selection or retrainin
     screen.print(f"[green]✓[/] {what.value.capitalize()} goes on." if was_paused else "It was not paused.")
 
 
-@app.command()
-def conditions(as_json: AsJson = False) -> None:
-    """Say whether a retraining is due, and why: each condition in words and numbers. Exit code 0 either way.
-
-    Example: labelwheel conditions --json
-    """
-    from console.retraining import table
-    from retrain.policy import conditions
-
-    answer = _with_project(conditions)
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2, default=str))
-        return
-    _show(table(answer["reasons"]), False)
-    screen.print(answer["told"], highlight=False)
+app.command("conditions")(retraining.conditions)
 
 
 @app.command()
@@ -430,37 +421,9 @@ def doubts(
     )
 
 
-@app.command()
-def retrain(
-    start: Annotated[str, typer.Option("--from", help="champion, scratch, or a version of ours such as labelwheel@3.")] = "",
-    updates: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in one update.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; a warm start takes it as it is.")] = None,
-    architecture: Annotated[str | None, typer.Option(help="Ultralytics architecture, with --from scratch.")] = None,
-    freeze: Annotated[int | None, typer.Option(help="So many of the first layers keep their weights.")] = None,
-    augmentations: Annotated[str | None, typer.Option(help="Such as 'fliplr=0 degrees=10'.")] = None,
-) -> None:
-    """Start a retraining now, whatever the policy says. Only one runs at a time. What is not named is as the settings say.
-
-    Examples: labelwheel retrain --updates 800 · labelwheel retrain --from scratch --architecture yolo11s --image-size 960
-    """
-    from labelwheel.database import get_database
-    from retrain.run.trigger import by_hand
-
-    asked = {
-        "start": start,
-        "updates": updates,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "architecture": architecture,
-        "freeze": freeze,
-        "augmentations": augmentations,
-    }
-    project_id = _with_project(lambda _session, project, _settings: project.id)
-    run = by_hand(get_database(), get_settings(), project_id, asked)
-    screen.print(f"[green]✓[/] Training run {run.id} is queued. Watch it on {get_settings().console_url}.")
+app.command("retrain")(retraining.retrain)
+app.command("cancel")(retraining.cancel)
+app.command("receipt")(retraining.receipt)
 
 
 @app.command()

@@ -8,29 +8,36 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import Deployment, ModelVersion, TrainingRun
+from labelwheel.database.tables import Decision, Deployment, ModelVersion, TrainingRun
 from labelwheel.errors import InputError, NotFoundError
 from labelwheel.serving import DEFAULT_TAG
+from labelwheel.vision.label_config import CHAMPION
 from retrain.model.adopt import imported
 
-HOLDOUT = "holdout"
+HOLDOUT, GATE = "holdout", "gate"
 SHORT = 8  # of a hash, for people
 
 
 def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
-    """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout, and `holdout` its version: only equal ones compare."""
+    """Versions, newest first, as JSON-ready rows. `map50` is the newest score on a holdout, and `holdout` its version: only equal ones compare.
+
+    `decision` is what the gate, or a person, said of the version last.
+    """
     roles = _roles(session, project_id)
     origins, scores, deployed = imported(session, project_id), _scores(session, project_id), _deployed(session, project_id)
+    decisions = _decisions(session, project_id)
     rows = session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id).order_by(ModelVersion.id.desc()))
     return [
         {
             "version": row.title,
+            "champion": CHAMPION.alias in roles.get(row.id, []),
             "role": ", ".join(roles.get(row.id, [])),
             "task": row.task,
             "map50": scores.get(row.id, {}).get("map50"),
             "images": scores.get(row.id, {}).get("images"),
             "holdout": scores.get(row.id, {}).get("holdout"),
             "origin": f"import of {origins[row.id]['origin']}" if row.id in origins else f"training {row.training_run_id}",
+            "decision": decisions.get(row.id),
             "created_at": row.created_at.isoformat(timespec="seconds"),
             "deployed_at": deployed[row.id].isoformat(timespec="seconds") if row.id in deployed else None,
         }
@@ -68,6 +75,21 @@ def _scores(session: Session, project_id: int) -> dict[int, dict[str, Any]]:
             which = {"holdout": (run.metrics.get("holdout") or "")[:SHORT]}
             found.update({version: {**run.metrics[role], **which} for version, role in judged if version and run.metrics.get(role)})
     return found
+
+
+def _decisions(session: Session, project_id: int) -> dict[int, str]:
+    """Model version id → what the gate said of it, or who deployed it since."""
+    gate = select(TrainingRun.challenger_id, Decision.verdict).join(Decision, Decision.id == TrainingRun.gate_decision_id)
+    said = {
+        version: f"gate: {verdict}"
+        for version, verdict in session.execute(gate.where(TrainingRun.project_id == project_id)).tuples()
+        if version
+    }
+    since = select(Deployment.model_version_id, Decision.kind).join(Decision, Decision.id == Deployment.decision_id)
+    for version, kind in session.execute(since.where(Deployment.project_id == project_id).order_by(Deployment.id)).tuples():
+        if kind != GATE:
+            said[version] = f"{kind} by hand"
+    return said
 
 
 def _deployed(session: Session, project_id: int) -> dict[int, datetime]:

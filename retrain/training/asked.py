@@ -13,8 +13,8 @@ from labelwheel.errors import InputError
 CHAMPION, SCRATCH = "champion", "scratch"
 
 
-def _readable(text: str) -> str:
-    read_augmentations(text)
+def _readable(text: str | None) -> str | None:
+    read_augmentations(text or "")
     return text
 
 

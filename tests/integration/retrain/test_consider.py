@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from labelwheel.database import Database
-from labelwheel.database.tables import Decision, Project, TrainingRun
+from labelwheel.database.tables import (
+    Alert,
+    ClassMap,
+    Decision,
+    Deployment,
+    DriftReport,
+    ModelVersion,
+    Project,
+    TrainingRun,
+    utcnow,
+)
 from labelwheel.errors import ConflictError
-from labelwheel.settings import Settings
-from retrain import jobs
+from labelwheel.pause import RETRAINING, pause
+from labelwheel.serving import DEFAULT_TAG
+from labelwheel.settings import Settings, get_settings
+from retrain import jobs, policy
 from retrain.run import status
 from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.trigger import cancel, trigger
@@ -67,6 +80,64 @@ def test_a_cancelled_run_makes_room_and_a_failed_one_is_not_repeated_for_the_sam
     assert _statuses(database) == ["cancelled", "failed", "queued"]
 
 
+def test_a_cause_has_one_turn_on_the_same_labels(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None]
+) -> None:
+    label(0, 20, "train")
+    jobs.consider()
+    assert cancel(database, 1, "anna", "not now")
+    jobs.consider()
+    with database.read() as session:
+        told = policy.conditions(session, project, settings)
+    assert _statuses(database) == ["cancelled"]
+    assert "was cancelled on these same labels" in told["told"]
+    label(30, 1, "train")
+    jobs.consider()
+    assert _statuses(database) == ["cancelled", "queued"]
+
+
+def test_a_drifted_source_names_itself_and_is_trained_for_before_the_rest(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELWHEEL_DRIFT_NEW_LABELS", "3")
+    monkeypatch.setenv("LABELWHEEL_MIN_NEW_LABELS", "50")
+    get_settings.cache_clear()
+    label(0, 6, "train")  # before the alert: two of each line
+    _champion(database, project)
+    _raise_alert(database, project, "line-1")
+    label(6, 6, "train")
+    jobs.consider()
+    assert _runs(database) == []  # two of line-1 have come since
+    label(13, 1, "train")
+    label(100, 3, "holdout")
+    jobs.consider()
+    assert _runs(database) == [("queued", "drift", {"source": "line-1"})]
+    with database.read() as session:
+        stored = session.scalars(select(Decision).where(Decision.verdict == "retrain")).one()
+        verdict = policy.replay(stored.inputs)
+        assert session.get_one(TrainingRun, 1).decision_id == stored.id
+    assert (verdict.fire, verdict.cause, verdict.slice) == (True, "drift", {"source": "line-1"})
+    assert [reason.as_dict() for reason in verdict.reasons] == stored.reasons
+
+
+def test_what_was_spent_and_who_paused_is_seen(database: Database, settings: Settings, project: Project) -> None:
+    now = utcnow()
+    rows = [(timedelta(hours=1), {"training": {"seconds": 60}}, {"seconds": 30}), (timedelta(days=2), {"training": {"seconds": 100}}, None)]
+    with database.write() as session:
+        for ago, metrics, control in rows:
+            run = TrainingRun(project_id=project.id, status="kept_champion", cause="manual", metrics=metrics, control=control)
+            run.finished_at = now - ago
+            session.add(run)
+        died = TrainingRun(project_id=project.id, status="failed", cause="manual", metrics={})
+        died.created_at, died.heartbeat_at, died.finished_at = now - timedelta(seconds=50), now - timedelta(seconds=10), now
+        session.add(died)
+        pause(session, project.id, RETRAINING, "anna", "Stocktaking.")
+    with database.read() as session:
+        state = policy.observe(session, project, settings, now)
+    assert (state.spent_day, state.spent_week) == (130, 230)
+    assert "Retraining was paused by anna" in (state.paused or "")
+
+
 def test_start_training_needs_a_label_and_no_policy(database: Database, project: Project, label: Callable[..., None]) -> None:
     jobs.start()
     assert _statuses(database) == []
@@ -84,6 +155,32 @@ def test_the_attempts_of_a_run_that_dies_without_a_word_are_counted(database: Da
     with database.read() as session:
         ended = session.get_one(TrainingRun, run.id)
     assert ended.status == "failed" and "interrupted 3 times" in (ended.error or "")
+
+
+def _champion(database: Database, project: Project) -> None:
+    with database.write() as session:
+        classes = session.scalars(select(ClassMap)).one()
+        model = ModelVersion(
+            project_id=project.id, name="labelwheel", version=1, onnx_uri="m.onnx", onnx_sha256="0" * 64, weights_uri="m.pt",
+            class_map_id=classes.id,
+        )  # fmt: skip
+        session.add(Deployment(project_id=project.id, tag=DEFAULT_TAG, model_version=model, served_as="labelwheel@1"))
+
+
+def _raise_alert(database: Database, project: Project, source: str) -> None:
+    with database.write() as session:
+        report = DriftReport(
+            project_id=project.id, source=source, feature="brightness", method="wasserstein", score=1.2, threshold=0.8, drifted=True,
+            reference_size=40, window_size=40, last_capture_id=1, summary={},
+        )  # fmt: skip
+        session.add(report)
+        session.flush()
+        session.add(Alert(project_id=project.id, drift_report_id=report.id, source=source, feature="brightness", message="It is dark."))
+
+
+def _runs(database: Database) -> list[tuple[str, str, dict[str, str] | None]]:
+    with database.read() as session:
+        return [(run.status, run.cause, run.slice) for run in session.scalars(select(TrainingRun).order_by(TrainingRun.id))]
 
 
 def _decisions(database: Database) -> list[str]:
