@@ -34,6 +34,7 @@ from sync.review.rebuild import rebuild
 from sync.selection.select import select_captures
 from tests.fixtures.label_studio import LABEL_CONFIG, Server, free_port
 from tests.fixtures.line import TOKEN, Line, line_settings, picture
+from tests.fixtures.studio import USERS
 
 
 def drawn(x: float = 10, label: str = "open") -> dict[str, Any]:
@@ -241,6 +242,28 @@ def test_no_work_is_deleted_when_both_twins_were_worked_on(wheel: Wheel) -> None
         wheel.studio.create_annotation(task, [drawn()])
     wheel.push()
     assert {first, second} < wheel.studio.task_ids(wheel.project.ls_project_id)
+
+
+def test_two_people_agree_on_one_task_and_not_on_another(wheel: Wheel, second_token: str) -> None:
+    wheel.settings = wheel.settings.model_copy(update={"approval": "agree:2@0.6"})
+    connect(wheel.settings)
+    second = LabelStudio(wheel.settings.label_studio_url, second_token)
+    agreed, disputed = wheel.pushed(2)
+    for task in (agreed, disputed):
+        wheel.studio.create_annotation(task, [drawn(10)])
+    wheel.pull()
+    assert wheel.statuses() == {agreed: "labeled", disputed: "labeled"}
+    assert {task["is_labeled"] for task in wheel.tasks()} == {False}, "each is still offered to a second annotator"
+
+    second.create_annotation(agreed, [drawn(12)])
+    second.create_annotation(disputed, [drawn(60)])
+    wheel.pull()
+    assert wheel.statuses() == {agreed: "approved", disputed: "rejected"}
+    [label] = [label for label in wheel.labels() if label["approved_at"]]
+    assert (label["annotator"], label["boxes"][0]["box"][0]) == (USERS[1], pytest.approx(10.56)), "the median, said by who spoke last"
+    assert wheel.push() == 1
+    again = max(wheel.tasks(), key=lambda task: task["id"])
+    assert (again["data"]["reason"], again["annotations"]) == ("disagreement", []), "nobody sees what was drawn before"
 
 
 def test_an_edit_supersedes_and_a_deletion_withdraws_and_opens_the_item_again(wheel: Wheel) -> None:
