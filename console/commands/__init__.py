@@ -1,0 +1,1 @@
+"""Commands by what they are about; `console.cli` puts them together."""
