@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from console import dataset, export_command, image, labels, model, models, queue, retraining, simulate
+from console import dataset, export_command, image, labels, model, models, promote, queue, retraining, simulate
 from console.commands import images, labelling, system
 from console.screen import screen
 from console.screen import with_project as _with_project
@@ -45,7 +45,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(image.app, name="image")
 app.add_typer(queue.app, name="queue")
 app.command("export")(export_command.export)
-for command in (retraining.conditions, retraining.retrain, retraining.cancel, retraining.receipt):
+for command in (retraining.conditions, retraining.retrain, retraining.cancel, retraining.receipt, promote.promote, promote.rollback):
     app.command()(command)
 app.command("simulate")(simulate.simulate)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from console.promote import Override, gated, judged, verdict_of
 from console.screen import AsJson, logs_to_stderr, screen, show, with_project
 from labelwheel.errors import InputError
 from labelwheel.settings import get_settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from labelwheel.vision.class_match import Matching
     from labelwheel.vision.label_config import Slot
     from retrain.model.adopt import Adopted, Adoption
+    from retrain.model.promote import Promotion
 
 app = typer.Typer(help="Bring your weights, list versions, deploy one.", no_args_is_help=True)
 
@@ -50,7 +52,9 @@ def import_model(
     ] = "",
     alias: Alias = "",
     trust: Annotated[bool, typer.Option("--trust", help="Load a .pt without asking: you know where it is from.")] = False,
-    deploy: Annotated[bool, typer.Option("--deploy", help="Let it serve now. Without a model it does so anyway.")] = False,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Let it serve now, if the gate agrees. Without a model it does so anyway.")
+    ] = False,
     note: Annotated[str, typer.Option(help="Why it is deployed; kept with the decision.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +78,8 @@ def import_model(
         if offer.is_code and not trust:
             _ask(path)
         adopted = _run(adoption, as_json)
-    serves = _deploy(adopted, deploy, note or f"Imported from {path.name}.", _slot(adopted.version, alias))
-    _tell(adopted, serves, as_json)
+    serves, asked = _deploy(adopted, deploy, note or f"Imported from {path.name}.", _slot(adopted.version, alias))
+    _tell(adopted, serves, asked, as_json)
 
 
 @app.command("list")
@@ -95,10 +99,14 @@ def deploy_model(
     version: Annotated[str, typer.Argument(help="A version as `labelwheel model list` names it, or its number.")],
     note: Annotated[str, typer.Option(help="Why; kept with the decision.")],
     alias: Alias = "",
+    override: Override = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Let a version serve, an earlier one too. Every server follows within seconds, and open tasks get what it finds.
+    """Let a version serve. As the champion it must pass the gate, as with `labelwheel promote`; under another alias it need not.
 
-    Example: labelwheel model deploy 3 --note "Version 4 misses scratches on line 2."
+    Every server follows within seconds, and open tasks get what it finds. Exit code 1 if the champion stays.
+
+    Example: labelwheel model deploy 4 --note "Trained in the lab."
 
     Example: labelwheel model deploy grade@2 --alias candidate --note "On trial at line 2."
     """
@@ -109,7 +117,10 @@ def deploy_model(
     if not note.strip():
         raise InputError("The note is empty.", "Say why this version shall serve: whoever comes next wants to know.")
     chosen = with_project(lambda session, project, _: find(session, project.id, version, get_settings().model_name))
-    row, fresh = deploy_by_hand(get_database(), get_settings(), chosen.id, note.strip(), _slot(chosen, alias))
+    slot = _slot(chosen, alias)
+    if not slot.name:
+        raise typer.Exit(gated(chosen, note, override, as_json, "deploy"))
+    row, fresh = deploy_by_hand(get_database(), get_settings(), chosen.id, note.strip(), slot)
     screen.print(f"[green]✓[/] {chosen.title} {'serves now' if fresh else 'serves already'}, as {row.served_as}.", highlight=False)
 
 
@@ -136,16 +147,19 @@ def _run(adoption: Adoption, as_json: bool) -> Adopted:
         return adoption.run(tell)
 
 
-def _deploy(adopted: Adopted, wanted: bool, note: str, slot: Slot) -> str | None:
-    """`served_as` of what serves in the slot after it, if that is this version."""
+def _deploy(adopted: Adopted, wanted: bool, note: str, slot: Slot) -> tuple[str | None, Promotion | None]:
+    """`served_as` of what serves in the slot after it, if that is this version; and what the gate said, if it was asked."""
     from labelwheel.database import get_database
     from labelwheel.serving import newest_deployment
     from retrain.model.deploy import deploy_by_hand
 
-    present = with_project(lambda session, project, _: newest_deployment(session, project.id, slot))
-    if wanted or present is None:
+    present, asked = with_project(lambda session, project, _: newest_deployment(session, project.id, slot)), None
+    if wanted and not slot.name:
+        asked = judged(adopted.version, note, False, "import")
+        present = asked.deployment
+    elif wanted or present is None:
         present, _ = deploy_by_hand(get_database(), get_settings(), adopted.version.id, note, slot)
-    return present.served_as if present and present.model_version_id == adopted.version.id else None
+    return (present.served_as if present and present.model_version_id == adopted.version.id else None), asked
 
 
 def _slot(version: ModelVersion, alias: str) -> Slot:
@@ -163,14 +177,16 @@ def _checked(name: str, longest: int) -> str:
     return name
 
 
-def _tell(adopted: Adopted, serves: str | None, as_json: bool) -> None:
+def _tell(adopted: Adopted, serves: str | None, asked: Promotion | None, as_json: bool) -> None:
     title = adopted.version.title
     if as_json:
         told: dict[str, Any] = {"version": title, "fresh": adopted.fresh, "served_as": serves, "classes": adopted.classes}
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(told | {"gate": verdict_of(asked) if asked else None}, indent=2))
         return
     screen.print(f"[green]✓[/] {'It is' if adopted.fresh else 'Known already: it is'} {title}.", highlight=False)
-    how = f"It serves, as {serves}." if serves else f"It does not serve. Let it: `labelwheel model deploy {title} --note …`."
+    for reason in asked.judged.verdict.reasons if asked and asked.judged else ():
+        screen.print(f"  {reason}", highlight=False)
+    how = f"It serves, as {serves}." if serves else f"It does not serve. Let it: `labelwheel promote {title}`."
     screen.print(f"  {how}", highlight=False)
     if not adopted.version.weights_uri:
         screen.print("  It has no weights to train on: the next training starts anew, from all labels.")

@@ -300,9 +300,13 @@ class Settings(BaseSettings):
 
     # gate
     gate_confidence: float = Field(
-        0.9, gt=0.5, lt=1, description="Confidence of the paired bootstrap with which a challenger must be better."
+        0.975, gt=0.5, lt=1, description="Confidence, one-sided, with which a challenger must be better, and with which a slice is worse."
     )
     gate_min_images: int = Field(20, ge=1, description="Holdout images below which nothing is promoted over a champion.")
+    gate_budget: float = Field(
+        0.01, ge=0, lt=1, description="mAP50 that all promotions on a slice together may cost, counted from the best model so far."
+    )
+    gate_slice_boxes: int = Field(20, ge=1, description="True boxes of a class or source, below which it is not judged by itself.")
 
     # drift
     drift_reference: int = Field(40, ge=10, description="Captures of a source that form its reference.")

@@ -188,9 +188,7 @@ def _rescore(session: Session, run: TrainingRun, settings: Settings) -> dict[str
     plan = content.recall(session, run.dataset_id)
     pixels = evaluate.reader(ImageStore(settings.images_dir), settings, lambda: None)
     items = plan.only("holdout")
-    scored = {
-        role: evaluate.evaluate(Detector(path), items, pixels, plan.class_map.labels) for role, path in _models(session, run, settings)
-    }
+    scored = {role: evaluate.evaluate(Detector(path), items, pixels, plan.class_map) for role, path in _models(session, run, settings)}
     return {role: round(scores.map50, 4) for role, scores in scored.items()}
 
 

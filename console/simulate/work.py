@@ -81,7 +81,7 @@ def _judged(step: Step, detector: Detector, store: ImageStore) -> Outcome:
     test = _items(step.test, "holdout")
     scores: dict[str, Any] = {}
     if test:
-        scores = evaluate(detector, test, lambda item: _pixels(store, item.uri), step.labels).as_dict()
+        scores = evaluate(detector, test, lambda item: _pixels(store, item.uri), ClassMap(tuple(step.labels))).as_dict()
     seen = {photo.key: _seen(detector, _pixels(store, photo.uri)) for photo in step.pool}
     return Outcome(step.key, 0, 0.0, scores, seen)
 

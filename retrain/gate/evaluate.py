@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image
+from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import Pixels
@@ -44,9 +45,13 @@ class Scores:
         }
 
 
-def evaluate(detector: Detector, items: Sequence[Item], pixels: Callable[[Item], Pixels], labels: Sequence[str]) -> Scores:
-    """Detect on every image and compare with its label. `pixels` gives the upright BGR image of an item; `labels` the classes."""
-    found = [detector.detect(pixels(item)).detections for item in items]
+def evaluate(detector: Detector, items: Sequence[Item], pixels: Callable[[Item], Pixels], classes: ClassMap) -> Scores:
+    """Detect on every image and compare with its label, on the classes in use. `pixels` gives the upright BGR image of an item.
+
+    What the model detects is read under the names that the classes have today.
+    """
+    labels = classes.active
+    found = [list(_read(detector.detect(pixels(item)).detections, classes)) for item in items]
     matches = match([item.boxes for item in items], found, labels)
     everything = np.ones((1, len(items)))
     return Scores(
@@ -68,6 +73,13 @@ def reader(store: ImageStore, settings: Settings, beat: Callable[[], object]) ->
         return image.decode(store.read(item.uri), max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
 
     return read
+
+
+def _read(detections: Iterable[Detection], classes: ClassMap) -> Iterator[Detection]:
+    for one in detections:
+        label = classes.read(one.label)
+        if label is not None:
+            yield one if label == one.label else replace(one, label=label)
 
 
 def _per_source(matches: Matches, sources: Sequence[str]) -> dict[str, float | None]:
@@ -98,7 +110,7 @@ def _map50_95(items: Sequence[Item], found: Sequence[Sequence[Detection]], label
 
 
 def _coco_truths(items: Sequence[Item], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
-    boxes = ((number, box) for number, item in enumerate(items) for box in item.boxes)
+    boxes = ((number, box) for number, item in enumerate(items) for box in item.boxes if box.label in labels)
     for identity, (number, box) in enumerate(boxes, start=1):  # 0 reads as "not matched" in COCO's code
         place = [box.box.x1, box.box.y1, box.box.width, box.box.height]
         yield {

@@ -16,8 +16,9 @@ Ints = npt.NDArray[np.int64]
 
 IOU = 0.5
 MOST = 100  # detections of an image and class that COCO looks at
-RECALLS = np.linspace(0, 1, 101)
+RECALLS = 100  # COCO reads the curve at so many steps of recall, and at 0
 SLACK = 1e-9  # weighted recalls are sums of shares: 0.3 may read 0.30000000000000004
+CELLS = 60_000  # detections × weightings worked at a time: what a core's cache holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,11 @@ class Matches:
     @property
     def images(self) -> int:
         return int(self.truths.shape[1])
+
+    def of_images(self, chosen: npt.NDArray[np.bool_]) -> Matches:
+        """On some of the images, (N,), in their order."""
+        mine = chosen[self.image]
+        return Matches(self.truths[:, chosen], (np.cumsum(chosen) - 1)[self.image[mine]], self.label[mine], self.hit[mine])
 
 
 def match(truths: Sequence[Sequence[LabelledBox]], found: Sequence[Sequence[Detection]], labels: Sequence[str]) -> Matches:
@@ -52,14 +58,19 @@ def match(truths: Sequence[Sequence[LabelledBox]], found: Sequence[Sequence[Dete
 
 def average_precision(matches: Matches, weights: Floats) -> Floats:
     """AP50 by weighting and class, (R, C), for image weights (R, N); nan where a class has no true box."""
-    return np.stack([_class_precision(matches, class_id, weights) for class_id in range(len(matches.truths))], axis=1)
+    drawn = np.ascontiguousarray(weights.T)  # weightings side by side: sums along detections then run over whole rows
+    return np.stack([_class_precision(matches, class_id, drawn) for class_id in range(len(matches.truths))], axis=1)
 
 
 def map50(matches: Matches, weights: Floats) -> Floats:
     """Mean AP50 over the classes that have true boxes, (R,), for image weights (R, N); 0 where none has."""
-    values = average_precision(matches, weights)
-    present = ~np.isnan(values)
-    return np.asarray(np.where(present, values, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1), np.float64)
+    return mean(average_precision(matches, weights))
+
+
+def mean(precisions: Floats) -> Floats:
+    """mAP, (R,), from AP by weighting and class, (R, C)."""
+    present = ~np.isnan(precisions)
+    return np.asarray(np.where(present, precisions, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1), np.float64)
 
 
 def _hits(truths: Floats, detections: Floats) -> list[bool]:
@@ -74,25 +85,23 @@ def _hits(truths: Floats, detections: Floats) -> list[bool]:
     return hits
 
 
-def _class_precision(matches: Matches, class_id: int, weights: Floats) -> Floats:
+def _class_precision(matches: Matches, class_id: int, drawn: Floats) -> Floats:
+    """AP50 of a class, (R,), for weights (N, R)."""
     mine = matches.label == class_id
-    share, hit = weights[:, matches.image[mine]], matches.hit[mine]
-    positives = weights @ matches.truths[class_id]
-    if not share.shape[1]:
-        return np.where(positives > 0, 0.0, np.nan)
-    hits, seen = np.cumsum(share * hit, axis=1), np.cumsum(share, axis=1)
-    precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = hits / np.maximum(positives, SLACK)[:, None]
-    return np.where(positives > 0, _interpolated(np.minimum(recall, 1.0), envelope), np.nan)
+    image, hit = matches.image[mine], matches.hit[mine].astype(np.float64)[:, None]
+    positives = matches.truths[class_id] @ drawn
+    found = np.zeros(len(positives))
+    step = max(1, CELLS // max(len(image), 1))
+    for start in range(0, len(positives) if len(image) else 0, step):
+        some = slice(start, start + step)
+        found[some] = _area(drawn[image, some], hit, np.maximum(positives[some], SLACK))
+    return np.where(positives > 0, found, np.nan)
 
 
-def _interpolated(recall: Floats, envelope: Floats) -> Floats:
-    """Mean of the envelope at COCO's 101 recalls. Rows are laid end to end, each 2 above the last, to search all of them at once."""
-    rows, length = recall.shape
-    shift = 2.0 * np.arange(rows)[:, None]
-    places = (
-        np.searchsorted((recall + shift).ravel(), (RECALLS + shift - SLACK).ravel()).reshape(rows, -1) - length * np.arange(rows)[:, None]
-    )
-    padded = np.concatenate([envelope, np.zeros((rows, 1))], axis=1)
-    return np.asarray(np.take_along_axis(padded, np.clip(places, 0, length), axis=1).mean(axis=1), np.float64)
+def _area(share: Floats, hit: Floats, positives: Floats) -> Floats:
+    """Mean of the precision that is reached at each of COCO's recalls or beyond, (R,). `share` (D, R) is how often each detection counts."""
+    hits, seen = np.cumsum(share * hit, axis=0), np.cumsum(share, axis=0)
+    precision = np.divide(hits, np.maximum(seen, SLACK, out=seen), out=seen)
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    steps = np.floor(np.minimum(np.divide(hits, positives, out=hits), 1) * RECALLS + RECALLS * SLACK)  # the recalls reached with each
+    return np.asarray((envelope[0] + np.einsum("dr,dr->r", envelope[1:], np.diff(steps, axis=0)) + envelope[0] * steps[0]) / (RECALLS + 1))

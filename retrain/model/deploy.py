@@ -9,13 +9,13 @@ from dataclasses import astuple
 from typing import Any
 
 import structlog
-from sqlalchemy import exists, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
-from labelwheel.errors import InputError, NotFoundError
+from labelwheel.errors import ConflictError, InputError, NotFoundError
 from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
@@ -23,17 +23,36 @@ from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTa
 
 log = structlog.get_logger(__name__)
 
+ANY = -1  # whatever serves
 
-def deploy(database: Database, settings: Settings, model_version_id: int, decision_id: int | None) -> Deployment:
+
+def deploy(
+    database: Database, settings: Settings, model_version_id: int, decision_id: int | None, facing: int | None = ANY
+) -> Deployment:  # fmt: skip
     """Let a model version be the champion from now on; deploying what serves already changes nothing. Raises NotFoundError.
 
     A decision deploys once: a run that died after its deployment and goes on later takes nothing back that people did meanwhile.
+    `facing` is the champion that it was judged against, None if there was none; ConflictError when another serves by now.
     """
     with database.write() as session:
         version = _version(session, model_version_id)
         present = newest_deployment(session, version.project_id) if _carried_out(session, decision_id) else None
+        if present is None:
+            _still(session, version, facing)
         row, fresh = (present, False) if present else _record(session, settings, version, CHAMPION, decision_id)
     _announce(settings, row.model_version, [row] if fresh else [])
+    return row
+
+
+def deploy_decided(database: Database, settings: Settings, model_version_id: int, decision: Decision, facing: int | None) -> Deployment:
+    """`deploy` with a decision that is not stored yet: both are, or neither is. Raises NotFoundError and ConflictError."""
+    with database.write() as session:
+        version = _version(session, model_version_id)
+        _still(session, version, facing)
+        session.add(decision)
+        session.flush()
+        row, fresh = _record(session, settings, version, CHAMPION, decision.id)
+    _announce(settings, version, [row] if fresh else [])
     return row
 
 
@@ -58,20 +77,20 @@ def deploy_by_hand(
     return row, fresh
 
 
-def rollback(database: Database, settings: Settings, project_id: int, note: str = "") -> Deployment:
-    """Deploy the newest version that served before the present one was made. Again goes further back. Raises NotFoundError."""
+def rollback(database: Database, settings: Settings, project_id: int, note: str = "", to: int | None = None, who: str = "") -> Deployment:
+    """Deploy the newest version that served before the present one was made, or the version with the id `to`, if it ever served.
+
+    Again goes further back. It is a person's act: the gate is not asked, and its anchor stays. Raises NotFoundError, InputError for a version
+    that never was the champion, and ModelError for a file that could not serve.
+    """
+    with database.read() as session:
+        back = _back(session, project_id, to)
+    Detector(model_path(back.onnx_uri, settings), threads=settings.detector_threads)
     with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
-        present = newest_deployment(session, project_id)
-        earlier = _earlier(session, present) if present else None
-        if present is None or earlier is None:
-            raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
-        reason = f"Rolled back from {present.model_version.title}." + (f" {note}" if note else "")
-        inputs = {"from": present.model_version_id, "to": earlier}
-        decision = Decision(project_id=project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
-        session.add(decision)
-        session.flush()
-        version = _version(session, earlier)
-        row, fresh = _record(session, settings, version, CHAMPION, decision.id)
+        present, version = newest_deployment(session, project_id), _version(session, back.id)
+        fresh = _differs(present, version, served_as(session, version, settings))
+        decision = _rolled_back(session, version, present, note, who) if fresh else None
+        row, _ = _record(session, settings, version, CHAMPION, decision)
     _announce(settings, version, [row] if fresh else [])
     return row
 
@@ -170,11 +189,44 @@ def _chosen(session: Session, version: ModelVersion, present: Deployment | None,
     return decision.id
 
 
+def _still(session: Session, version: ModelVersion, facing: int | None) -> None:
+    present = newest_deployment(session, version.project_id)
+    if facing != ANY and present is not None and present.model_version_id not in (facing, version.id):
+        raise ConflictError(
+            f"{present.model_version.title} was deployed while {version.title} was judged against another model.", "Ask once more."
+        )
+
+
+def _back(session: Session, project_id: int, to: int | None) -> ModelVersion:
+    """The version that a rollback leads to."""
+    present = newest_deployment(session, project_id)
+    earlier = _earlier(session, present) if present else None
+    if to is None and earlier is None:
+        raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
+    version = _version(session, to or earlier or 0)
+    if to is not None and not session.scalar(_served(project_id).where(Deployment.model_version_id == to).limit(1)):
+        raise InputError(f"{version.title} never was the champion.", f"Let the gate judge it: `labelwheel promote {version.title}`.")
+    return version
+
+
+def _rolled_back(session: Session, version: ModelVersion, present: Deployment | None, note: str, who: str) -> int:
+    reason = f"Rolled back from {present.model_version.title if present else 'nothing'}." + (f" {note}" if note else "")
+    inputs = {"from": present.model_version_id if present else None, "to": version.id, "who": who}
+    decision = Decision(project_id=version.project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
+    session.add(decision)
+    session.flush()
+    return decision.id
+
+
 def _earlier(session: Session, present: Deployment) -> int | None:
-    query = select(Deployment.model_version_id).join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
-    query = query.where(Deployment.project_id == present.project_id, Deployment.tag == present.tag, Deployment.role == present.role)
     older = ModelVersion.version < present.model_version.version
-    return session.scalar(query.where(older).order_by(ModelVersion.version.desc()).limit(1))
+    return session.scalar(_served(present.project_id).where(older).order_by(ModelVersion.version.desc()).limit(1))
+
+
+def _served(project_id: int) -> Select[int]:
+    """Ids of the versions that were champions."""
+    query = select(Deployment.model_version_id).join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
+    return query.where(Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG, Deployment.role == CHAMPION.alias)
 
 
 def _announce(settings: Settings, version: ModelVersion, fresh: Sequence[Deployment]) -> None:

@@ -16,7 +16,7 @@ from labelwheel.errors import DatasetError
 from labelwheel.serving import model_path
 from retrain.dataset import content, yolo
 from retrain.dataset.content import Item, Plan
-from retrain.gate.decide import compare
+from retrain.gate.compare import compare
 from retrain.gate.evaluate import Scores
 from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.stages import score

@@ -13,17 +13,18 @@ from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database.tables import Dataset, Decision, ModelVersion, TrainingRun, utcnow
-from labelwheel.errors import TrainingError
+from labelwheel.errors import ConflictError, TrainingError
 from labelwheel.project import current_class_map
 from labelwheel.serving import model_path, newest_deployment
 from labelwheel.settings import Settings
-from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import digest
 from retrain.dataset import content, labels
 from retrain.dataset.add import add
 from retrain.dataset.content import Item, Plan
-from retrain.gate import decide as gate
-from retrain.gate.evaluate import Scores, evaluate, reader
+from retrain.gate import judge as gate
+from retrain.gate.anchor import standing
+from retrain.gate.evaluate import Scores
+from retrain.gate.judge import Challenger
 from retrain.model.deploy import deploy
 from retrain.run.mirror import mirror
 from retrain.run.space import free_bytes, need_of, parameters_of
@@ -35,8 +36,6 @@ from retrain.training.spec import Progress, Result, Spec
 from retrain.training.start import start_of
 
 log = structlog.get_logger(__name__)
-
-GATE = "gate"
 
 
 def turn(work: Work) -> None:
@@ -94,18 +93,22 @@ def judge(work: Work) -> None:
         raise TrainingError("The trainer's files are gone.", f"Nobody but the run may write to {work.folder}.")
     with work.database.read() as session:
         stored, chosen = session.get_one(Dataset, row.dataset_id), content.recall(session, row.dataset_id or 0)
-        deployed = newest_deployment(session, row.project_id)
-        champion = deployed.model_version if deployed else None
+        present = standing(session, row.project_id)
     onnx, weights = _keep_model(work, result)
+    champion = present.champion
     # A first model may have no holdout yet: its training images then show at least whether it detects anything.
     items = chosen.only("holdout") or (() if champion else chosen.items)
-    challenger = score(work, onnx, chosen, items, work.beat)
-    rival = score(work, model_path(champion.onnx_uri, work.settings), chosen, items, work.beat) if champion else None
-    verdict = gate.decide(rival.matches if rival else None, challenger.matches, gate.GateRules.of(work.settings), work.run_id)
-    values = {"challenger": challenger.as_dict(), "champion": rival.as_dict() if rival else None, "gate": verdict.numbers}
-    judged = {"judged_on": "holdout" if champion or chosen.only("holdout") else "train", "holdout": stored.holdout}
-    metrics = _merged(work, **judged, **values)
-    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics, challenger)
+    challenger = Challenger(f"training {row.id}", onnx, chosen.class_map.labels)
+    judged = gate.judge(work.settings, challenger, present, chosen, items, work.run_id, row.slice, work.beat)
+    values = {
+        "judged_on": "holdout" if champion or chosen.only("holdout") else "train",
+        "holdout": stored.holdout,
+        "challenger": judged.challenger.as_dict(),
+        "champion": judged.champion.as_dict() if judged.champion else None,
+        "gate": judged.verdict.numbers,
+    }
+    metrics = _merged(work, **values)
+    mlflow_run, number = mirror(work, row, stored, chosen, recipe, result, metrics, judged.challenger)
     with work.database.write() as session:
         work.claim(session)
         model = ModelVersion(
@@ -119,13 +122,8 @@ def judge(work: Work) -> None:
             training_run_id=row.id,
             mlflow_run_id=mlflow_run,
         )
-        decision = Decision(
-            project_id=row.project_id,
-            kind=GATE,
-            verdict="promote" if verdict.promote else "keep",
-            reasons=list(verdict.reasons),
-            inputs={**verdict.numbers, "champion_version": champion.title if champion else None, "seed": work.run_id},
-        )
+        more = {"challenger_version": f"{work.settings.model_name}@{number}", "holdout": stored.holdout, "path": "run", "run": row.id}
+        decision = judged.decision(row.project_id, "promote" if judged.verdict.promote else "keep", **more)
         session.add_all([model, decision])
         session.flush()
         mine = session.get_one(TrainingRun, row.id)
@@ -139,13 +137,12 @@ def conclude(work: Work) -> None:
     with work.database.read() as session:
         decision = session.get_one(Decision, row.gate_decision_id)
     work.set(percent=SETTLED)  # from here on nobody can cancel it
-    if decision.verdict == "promote" and row.challenger_id is not None:
-        deploy(work.database, work.settings, row.challenger_id, decision.id)
+    overtaken = _promote(work, row, decision) if decision.verdict == "promote" else None
     work.registry.end(row.mlflow_run_id or "")
-    status = "promoted" if decision.verdict == "promote" else "kept_champion"
+    status = "promoted" if decision.verdict == "promote" and not overtaken else "kept_champion"
     warm = (row.metrics.get("training") or {}).get("warm", False)
     control = {"state": "due"} if warm and work.settings.train_control else None
-    work.set(status=status, percent=100.0, finished_at=utcnow(), error=None, control=control)
+    work.set(status=status, percent=100.0, finished_at=utcnow(), error=overtaken, control=control)
     log.info("training ended", run=row.id, status=status, reasons=decision.reasons)
     if control:
         queue.ring("retrain.control", row.id)
@@ -153,8 +150,16 @@ def conclude(work: Work) -> None:
 
 def score(work: Work, onnx: Path, chosen: Plan, items: Sequence[Item], beat: Callable[[], object] = lambda: None) -> Scores:
     """A model, as it is served, on some items of a plan; `beat` is called before each image."""
-    detector = Detector(onnx, threads=work.settings.detector_threads)
-    return evaluate(detector, items, reader(work.store, work.settings, beat), chosen.class_map.labels)
+    return gate.score_file(work.settings, onnx, chosen, items, beat)
+
+
+def _promote(work: Work, row: TrainingRun, decision: Decision) -> str | None:
+    """Deploy; else why not: somebody deployed another model since the verdict, and that one was not compared."""
+    try:
+        deploy(work.database, work.settings, row.challenger_id or 0, decision.id, row.champion_id)
+    except ConflictError as error:
+        return str(error)
+    return None
 
 
 def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:

@@ -103,7 +103,9 @@ def test_an_onnx_file_becomes_a_version_that_serves_our_labels(
     second = command("import", onnx(tmp_path, {0: "open", 1: "short"}, "other.onnx"))
     assert second.exit_code == 0 and "does not serve" in second.output
     assert serving(database, project).id == deployment.id
-    assert command("deploy", 2, "--note", "Seen to be better.").exit_code == 0
+    assert command("deploy", 2, "--note", "Seen to be better.").exit_code == 1  # nothing is labelled that the gate could see it on
+    assert serving(database, project).id == deployment.id
+    assert command("deploy", 2, "--note", "Seen to be better.", "--override").exit_code == 0
     assert serving(database, project).served_as.startswith("labelwheel@2+")
     assert "serves already" in command("deploy", "labelwheel@2", "--note", "Once more.").output
     listed = [[row["version"], row["role"], row["origin"]] for row in json.loads(command("list", "--json").stdout)]

@@ -80,6 +80,16 @@ def test_a_weight_is_a_repetition(seed: int, times: list[int]) -> None:
     np.testing.assert_allclose(weighted, plain, atol=0.03)
 
 
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_some_of_the_images_score_as_if_the_others_were_not_there(seed: int, chosen: list[bool]) -> None:
+    truths, found = scene(seed, 6)
+    some = match(truths, found, LABELS).of_images(np.array(chosen))
+    kept = [number for number, there in enumerate(chosen) if there]
+    alone = match([truths[n] for n in kept], [found[n] for n in kept], LABELS)
+    assert (some.truths == alone.truths).all() and (some.image == alone.image).all() and (some.hit == alone.hit).all()
+
+
 def test_a_perfect_model_scores_one_and_a_blind_one_zero() -> None:
     truths, _ = scene(1, 8)
     perfect = [[Detection(box.label, box.box, 0.9) for box in image] for image in truths]

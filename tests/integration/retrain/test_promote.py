@@ -1,0 +1,147 @@
+"""Every door to the champion's place leads through the gate; rollbacks do not, and neither they nor overrides lower the anchor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from sqlalchemy import select, update
+from typer.testing import CliRunner
+
+from console.cli import app
+from labelwheel.database import Database
+from labelwheel.database.tables import ClassMap, Decision, Label, ModelVersion, Project
+from labelwheel.errors import ConflictError, InputError, ModelError
+from labelwheel.serving import newest_deployment
+from labelwheel.settings import Settings
+from retrain.gate.anchor import standing
+from retrain.model.deploy import deploy
+from tests.fixtures.label_studio import LABEL_CONFIG
+from tests.unit.vision.test_detector import METADATA, write_model
+
+# In pixels of the images, 96 × 96, and in the network's input, 64 × 64.
+BOXES = [
+    {"label": label, "box": box, "region_id": str(number), "origin": "manual"}
+    for number, (label, box) in enumerate([("open", [12, 12, 36, 36]), ("open", [60, 12, 84, 36]), ("short", [12, 60, 36, 84])])
+]
+GOOD = [[16, 16, 16, 16, 0.9, 0], [48, 16, 16, 16, 0.8, 0], [16, 48, 16, 16, 0, 0.9]]
+WORSE = [*GOOD[:1], [48, 48, 16, 16, 0.8, 0], GOOD[2]]
+POOR = [*GOOD[:1], [48, 48, 16, 16, 0.8, 0]]
+NAMES = {0: "open", 1: "short"}
+
+
+@pytest.fixture
+def wheel(database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path) -> Callable[..., Result]:
+    """Thirty images of the holdout with three boxes each; a good model serves. Answers a command."""
+    label(0, 30, "holdout")
+    with database.write() as session:
+        session.execute(update(Project).values(label_config=LABEL_CONFIG))
+        session.execute(update(ClassMap).values(labels=list(NAMES.values())))
+        session.execute(update(Label).values(boxes=BOXES))
+
+    def command(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    bring(command, tmp_path, GOOD, "good")
+    return command
+
+
+def bring(command: Callable[..., Result], folder: Path, answer: list[list[float]], name: str, *more: str) -> dict[str, Any]:
+    file = write_model(folder / f"{name}.onnx", np.array(answer, np.float32).T, {**METADATA, "names": str(NAMES)})
+    done = command("model", "import", file, "--json", *more)
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def champion(database: Database, project: Project) -> str:
+    with database.read() as session:
+        row = newest_deployment(session, project.id)
+        assert row is not None
+        return row.model_version.title
+
+
+def best(database: Database, project: Project) -> ModelVersion:
+    with database.read() as session:
+        found = standing(session, project.id).anchor
+        assert found is not None
+        return found
+
+
+def anchor(database: Database, project: Project) -> str:
+    return best(database, project).title
+
+
+def decisions(database: Database) -> list[Decision]:
+    with database.read() as session:
+        return list(session.scalars(select(Decision).where(Decision.kind.in_(("gate", "rollback"))).order_by(Decision.id)))
+
+
+def test_a_worse_model_passes_no_door_but_an_override(
+    database: Database, settings: Settings, project: Project, wheel: Callable[..., Result], tmp_path: Path
+) -> None:
+    brought = bring(wheel, tmp_path, POOR, "poor", "--deploy")
+    assert brought["served_as"] is None and brought["gate"]["verdict"] == "keep"
+    assert wheel("model", "deploy", 2, "--note", "Please.").exit_code == 1
+    asked = wheel("promote", 2, "--json")
+    assert asked.exit_code == 1
+    told = json.loads(asked.stdout)
+    assert (told["serves"], told["verdict"], told["overridden"]) == (False, "keep", False)
+    assert told["numbers"]["champion"] == pytest.approx(1) and told["numbers"]["upper"] < 0 and told["numbers"]["images"] == 30
+    assert champion(database, project) == "labelwheel@1"
+    assert [(row.verdict, row.inputs["path"]) for row in decisions(database)] == [
+        ("keep", "import"),
+        ("keep", "deploy"),
+        ("keep", "promote"),
+    ]
+    shown = wheel("promote", 2)
+    assert "Not surely better" in shown.output and "--override" in shown.output and "class short" in shown.output
+
+    assert isinstance(wheel("promote", 2, "--override").exception, InputError)  # without a note
+    done = wheel("promote", 2, "--override", "--note", "On trial.")
+    assert done.exit_code == 0 and "against the gate's verdict" in done.output
+    assert champion(database, project) == "labelwheel@2"
+    row = decisions(database)[-1]
+    assert (row.verdict, row.inputs["note"], row.inputs["establishes"]) == ("override", "On trial.", False)
+    assert (
+        row.inputs["who"] and row.inputs["anchor_version"] == "labelwheel@1" and "let it serve all the same. On trial." in row.reasons[-1]
+    )
+    assert anchor(database, project) == "labelwheel@1"
+
+
+def test_overrides_and_rollbacks_are_no_way_down(
+    database: Database, settings: Settings, project: Project, wheel: Callable[..., Result], tmp_path: Path
+) -> None:
+    bring(wheel, tmp_path, POOR, "poor")
+    bring(wheel, tmp_path, WORSE, "worse")
+    assert isinstance(wheel("rollback", "--to", 2).exception, InputError)  # it never served
+    wheel("promote", 2, "--override", "--note", "On trial.")
+    back = wheel("rollback", "--note", "It misses shorts.", "--json")
+    assert json.loads(back.stdout)["version"] == champion(database, project) == "labelwheel@1"
+    assert wheel("promote", 3).exit_code == 1
+    assert wheel("rollback", "--to", 2).exit_code == 0
+    assert (champion(database, project), anchor(database, project)) == ("labelwheel@2", "labelwheel@1")
+
+    # What serves lies below the anchor by a person's act: the better one may serve, and the anchor waits for its like.
+    done = wheel("promote", 3, "--json")
+    assert done.exit_code == 0
+    numbers = json.loads(done.stdout)["numbers"]
+    assert numbers["lower"] > 0 > numbers["anchor_lower"]
+    assert (champion(database, project), anchor(database, project)) == ("labelwheel@3", "labelwheel@1")
+    assert wheel("promote", 1).exit_code == 0
+    assert wheel("promote", 1).output.count("serves already") == 1
+    assert [row.verdict for row in decisions(database)] == ["override", "rollback", "keep", "rollback", "promote", "promote"]
+
+    for facing in (3, None):
+        with pytest.raises(ConflictError):  # a verdict does not outlive the champion that it was about
+            deploy(database, settings, 2, None, facing=facing)
+    assert champion(database, project) == "labelwheel@1"
+
+    wheel("rollback", "--to", 2)
+    (settings.home / best(database, project).onnx_uri).unlink()
+    assert isinstance(wheel("rollback", "--to", 1).exception, ModelError)
+    assert "labelwheel@1, the best that ever served, is gone" in " ".join(wheel("promote", 3).output.split())
