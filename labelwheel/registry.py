@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from filelock import FileLock
+
 EXPERIMENT = "labelwheel"
 KEY = "labelwheel.run"
 CHAMPION = "champion"
@@ -24,7 +26,7 @@ class Registry:
         from mlflow.tracking import MlflowClient
 
         if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            _prepare(Path(uri.removeprefix("sqlite:///")), artifact_root)
         self._artifacts = None if uri.startswith("http") else artifact_root.resolve().as_uri()
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -123,3 +125,23 @@ class Registry:
 
     def _steps(self, run_id: str, key: str) -> set[int]:
         return {metric.step for metric in self._client.get_metric_history(run_id, key)}
+
+
+def _prepare(path: Path, artifact_root: Path) -> None:
+    """Let MLflow make its database aside, whole or not at all: over one that a kill left half made, its migrations stumble for ever."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if not path.exists():
+            draft = path.with_name(f"{path.name}.draft")
+            for left in path.parent.glob(f"{draft.name}*"):
+                left.unlink()
+            _make(draft, artifact_root)
+            draft.replace(path)
+
+
+def _make(path: Path, artifact_root: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{path}", artifact_root.resolve().as_uri()).engine.dispose()

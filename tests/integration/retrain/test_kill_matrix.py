@@ -70,6 +70,8 @@ AFTER = (
     Place("evaluating", "worker", "retrain.run.stages:judge"),
     Place("evaluating", "worker", "labelwheel.vision.detector:Detector.detect", "after", 3),
     Place("evaluating", "worker", "retrain.run.stages:_keep_model", "after"),
+    Place("registering", "worker", "alembic.runtime.migration:HeadMaintainer.update_to_step", "after", 25),  # as MLflow makes its database
+    Place("registering", "worker", "labelwheel.registry:_make", "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.run", "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.note", "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.measure", "after"),
