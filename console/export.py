@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from retrain.dataset.format import Format
 
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time in zips: equal labels give equal bytes
 CHUNK = 2**20
+WRITERS, WAITING = 8, 64  # files that are written at once, and at most wait for it
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,25 @@ def written(found: Iterable[File], made: Folder, folder: Path, beat: Callable[[]
     draft, seen = folder.with_name(f".{folder.name}.draft"), 0
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    for file in found:
-        file.put(draft)
+    for _ in _put_all(found, draft):
         while seen < len(made.entries):
             seen += 1
             beat()
     _replace(draft, folder)
     return {**made.counts(), "note": made.note}
+
+
+def _put_all(found: Iterable[File], draft: Path) -> Iterator[None]:
+    """Write files, several at a time: a disk, above all one in the network, takes longer to make a file than we to know what is in it."""
+    with ThreadPoolExecutor(WRITERS) as pool:
+        waiting: deque[Future[None]] = deque()
+        for file in found:
+            waiting.append(pool.submit(file.put, draft))
+            if len(waiting) > WAITING:
+                waiting.popleft().result()
+            yield
+        for future in waiting:
+            future.result()
 
 
 def _replace(draft: Path, folder: Path) -> None:
@@ -163,7 +178,7 @@ def _known(folder: Path) -> set[str]:
         images = [str(Path(name).with_suffix("")) for entry in entries if (name := entry["file"])]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
-    return {"data", "manifest", *BOOKS, *labels, *images}
+    return {"data", "manifest", *BOOKS.values(), *labels, *images}
 
 
 def _entry(file: File) -> ZipInfo:

@@ -18,16 +18,37 @@ TURNS = {(1, 0): (0, 1), (0, 1): (-1, 0), (-1, 0): (0, -1), (0, -1): (1, 0)}  # 
 
 def painted(rle: Sequence[int], width: int, height: int) -> Mask:
     """The painted pixels, (height, width). Raises ValueError when the code is broken, or of another size."""
-    from label_studio_sdk.converter.brush import decode_rle
-
     code = bytes(rle)
     if int.from_bytes(code[:4], "big") != width * height * CHANNELS:  # before anything of that size is made
         raise ValueError("its code is of another size")
     try:
-        found = decode_rle(code)
-    except IndexError as error:
-        raise ValueError("its code ends early") from error
-    return np.asarray(found.reshape(height, width, CHANNELS)[..., -1] > 0)
+        return np.asarray(_decoded(code).reshape(height, width, CHANNELS)[..., -1] > 0)
+    except (IndexError, ValueError) as error:
+        raise ValueError("its code is broken") from error
+
+
+def _decoded(code: bytes) -> npt.NDArray[np.uint8]:
+    """The numbers of a code: their count (32 bits), bits in each (5), four widths of counts (4 each); then runs.
+
+    A run is one bit, whether one number is repeated; two bits, which width its count has; the count less one; and the number or numbers.
+    The format is rle-pack's, see <https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack>. The SDK's own reader takes four seconds
+    to be loaded.
+    """
+    bits = f"{int.from_bytes(code, 'big'):0{8 * len(code)}b}"
+
+    def number(at: int, width: int) -> int:
+        return int(bits[at : at + width], 2)
+
+    word, widths, at, done = number(32, 5) + 1, [number(37 + 4 * place, 4) + 1 for place in range(4)], 53, 0
+    found = np.zeros(number(0, 32), np.uint8)
+    while done < len(found):
+        repeated, width = bits[at] == "1", widths[number(at + 1, 2)]
+        count = number(at + 3, width) + 1
+        at += 3 + width
+        values = [number(at + word * place, word) for place in range(1 if repeated else count)]
+        found[done : done + count] = values
+        at, done = at + word * len(values), done + count
+    return found
 
 
 def outlines(mask: Mask) -> list[Outline]:

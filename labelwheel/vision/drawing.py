@@ -136,28 +136,29 @@ class Canvas:
 
 
 def _placed(label: str, kind: str, region: Value, value: Value, size: Size | None) -> Shape | Mark | str:
-    told = _told_size(region) or size
-    if told is None or size is None:
+    if size is None:
         return "the size of the image is not known"
-    if told == (size[1], size[0]) and told[0] != told[1]:
-        return f"drawn on an image of {told[0]} × {told[1]} pixels, which is this one lying on its side"
+    told = region.get("original_width"), region.get("original_height")
+    shown = size if told == size else _told_size(region) or size
+    if shown == (size[1], size[0]) != size:
+        return f"drawn on an image of {shown[0]} × {shown[1]} pixels, which is this one lying on its side"
     identity = str(region.get("id", ""))
     try:
         if kind == KEYPOINTS:
             return _mark(label, value, size, identity, str(region.get("parentID") or ""))
-        parts, corners = MAKERS[kind](value, told)
+        parts, corners = MAKERS[kind](value, shown)
     except ValueError as error:
         return f"its place cannot be read: {error}"
     except (KeyError, TypeError, OverflowError):
         return "its place cannot be read"
-    if told != size:
-        parts, corners = [_scaled(part, told, size) for part in parts], _scaled(corners, told, size)
+    if shown != size:
+        parts, corners = [_scaled(part, shown, size) for part in parts], _scaled(corners, shown, size)
     return _shape(label, kind, parts, corners, size, identity)
 
 
 def _shape(label: str, kind: str, parts: Sequence[Outline], corners: Outline, size: Size, identity: str) -> Shape | str:
     whole = parts[0] if len(parts) == 1 else outline.joined(parts) if parts else ()
-    if not math.isfinite(sum(map(sum, whole))):
+    if not math.isfinite(outline.area(whole)):
         return "its place is not a number"
     inside = outline.clipped(whole, *size) if whole else ()
     if abs(outline.area(inside)) < LEAST_AREA:
@@ -174,8 +175,9 @@ def _mark(label: str, value: Value, size: Size, identity: str, parent: str) -> M
 
 def _rectangle(value: Value, size: Size) -> tuple[list[Outline], Outline]:
     across, down = size[0] / 100, size[1] / 100
-    x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
-    corners = outline.rectangle(x * across, y * down, width * across, height * down, float(value.get("rotation") or 0))
+    x, width = float(value["x"]) * across, float(value["width"]) * across
+    y, height = float(value["y"]) * down, float(value["height"]) * down
+    corners = outline.rectangle(x, y, width, height, float(value.get("rotation") or 0))
     return [corners], corners
 
 

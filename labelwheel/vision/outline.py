@@ -87,8 +87,13 @@ def box_of(outline: Outline) -> Box:
 
 
 def area(outline: Sequence[Spot]) -> float:
-    """Its area in square pixels, positive when its points go clockwise on the screen."""
-    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(outline, (*outline[1:], *outline[:1]), strict=True)) / 2
+    """Its area in square pixels, positive when its points go clockwise on the screen; 0 of no points."""
+    twice = 0.0
+    before_x, before_y = outline[-1] if outline else (0.0, 0.0)
+    for x, y in outline:
+        twice += before_x * y - x * before_y
+        before_x, before_y = x, y
+    return twice / 2
 
 
 def holds(outline: Outline, spot: Spot) -> bool:
