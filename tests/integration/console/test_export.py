@@ -14,15 +14,20 @@ from zipfile import ZipFile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from console.export import export_folder, files, gathered, zipped
 from labelwheel.database import Database
-from labelwheel.database.tables import Image, Project
+from labelwheel.database.tables import AnnotationRevision, Image, Label, Project
 from labelwheel.errors import ConflictError, InputError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.vision.drawn import from_regions
 from labelwheel.vision.image import digest
+from labelwheel.vision.label_config import parse
 from retrain.dataset.folder import File
+from retrain.dataset.format import Format
+from tests.fixtures.shapes import SIDE
 from tests.integration.retrain.conftest import database, label, project, settings
 
 __all__ = ["database", "label", "project", "settings"]  # fixtures
@@ -140,3 +145,60 @@ def test_an_export_that_was_killed_leaves_what_was_there(
         export_folder(database, settings, target, kill)
     assert folder_of(target) == before
     assert export_folder(database, settings, target)["images"] == {"train": 4}
+
+
+DRAWN = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image"><Label value="square"/><Label value="disc"/></RectangleLabels>
+<PolygonLabels name="area" toName="image"><Label value="stain"/></PolygonLabels>
+<KeyPointLabels name="tip" toName="image"><Label value="tip"/></KeyPointLabels></View>"""
+
+
+@pytest.fixture
+def drawn(database: Database, project: Project, label: Callable[..., None]) -> None:
+    """A label whose annotation has a turned rectangle, a polygon and a point; and one that was made of several annotations."""
+    label(0, 2, "train")
+    same = {"original_width": SIDE, "original_height": SIDE, "to_name": "image"}
+    place = {"x": 50, "y": 20, "width": 20, "height": 30, "rotation": 30}
+    points = [[10, 10], [30, 10], [10, 40]]
+    result = [
+        {**same, "id": "a", "type": "rectanglelabels", "from_name": "label", "value": {**place, "rectanglelabels": ["disc"]}},
+        {**same, "id": "b", "type": "polygonlabels", "from_name": "area", "value": {"points": points, "polygonlabels": ["stain"]}},
+        {**same, "id": "c", "type": "keypointlabels", "from_name": "tip", "value": {"x": 50, "y": 30, "keypointlabels": ["tip"]}},
+    ]
+    with database.write() as session:
+        session.get_one(Project, project.id).label_config = DRAWN
+        [boxes, _] = from_regions(result, parse(DRAWN), SIDE, SIDE)
+        for row, moved in zip(session.scalars(select(Label).order_by(Label.id)), (0, 3), strict=True):
+            session.get_one(AnnotationRevision, row.annotation_revision_id).body = {"result": result}
+            row.boxes = [{**box.as_dict(), "box": [edge + moved for edge in box.box.as_tuple()]} for box in boxes]
+
+
+@pytest.mark.parametrize(
+    ("form", "columns", "dropped"),
+    [(Format.yolo, [5], 0), (Format.obb, [9, 9], 1), (Format.seg, [9, 7], 1), (Format.pose, [8, 8], 0), (Format.coco, [5, 5], 0)],
+)
+def test_our_labels_are_exported_in_every_format_that_they_allow(
+    form: Format, columns: list[int], dropped: int, drawn: None, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    counts = export_folder(database, settings, out, form=form)
+    assert "no holdout" in counts["note"]
+    names = json.loads((out / "data.yaml").read_text())["names"]
+    assert names == ["disc", "square"] + ["stain"] * (form is not Format.yolo), "the class map's ids, then what only the config has"
+    plan = gathered(database, settings).plan
+    texts = [(out / f"labels/train/{item.sha256}.txt").read_text().splitlines() for item in plan.items]
+    assert [[len(line.split()) for line in lines] for lines in texts] == [columns] * 2
+    exact, merged = (lines[0].split()[1:] for _, lines in sorted(zip([item.label_id for item in plan.items], texts, strict=True)))
+    if form in (Format.obb, Format.seg):
+        assert [float(share) for share in exact[:2]] == pytest.approx([0.5, 0.2], abs=1e-6), "the corner that was drawn"
+        assert merged[1] == merged[3], "of several annotations the label's box stands, upright"
+    items = json.loads((out / "manifest.json").read_text())["items"]
+    assert [len(item["dropped"]) for item in items] == [dropped] * 2
+    assert all(item["regions_in"] == item["regions_out"] + len(item["dropped"]) for item in items)
+
+
+def test_a_format_for_which_the_label_config_has_nothing_is_refused(
+    drawn: None, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="nothing for yolo-cls"):
+        export_folder(database, settings, tmp_path / "out", form=Format.cls)

@@ -123,6 +123,7 @@ def test_every_region_comes_back_from_every_format(tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3600)
 def test_ten_thousand_tasks_come_back(tmp_path: Path) -> None:
     seed, found, wanted = random.SystemRandom().getrandbits(62), Found(), 10_000
     for first in range(0, wanted, 100):
