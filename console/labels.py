@@ -48,7 +48,9 @@ def list_labels(
     from sync.review.labels import listing
 
     rows = with_project(lambda session, project, _: listing(session, project.id, limit, status and status.value, annotator, image))
-    show(rows if as_json else [_short(row) for row in rows], as_json, empty="There is no such label.")
+    asked = status or annotator or image
+    empty = "No label fits." if asked else "Nobody has labelled an image yet: `labelwheel queue` shows what waits."
+    show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty)
 
 
 @app.command()

@@ -59,6 +59,14 @@ def ago(moment: str, now: datetime | None = None) -> str:
     return f"{minutes} min ago" if minutes < 60 else f"{minutes // 60} h ago"
 
 
+def lasting(seconds: int) -> str:
+    """How long something has lasted, in its two largest units."""
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
 def logs_to_stderr() -> None:
     """What a command prints is its answer, for a program to read: log lines go beside it."""
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

@@ -537,7 +537,9 @@ def _configured_home() -> str:
 
 def _explain(error: ValidationError) -> str:
     """No value is repeated: it may be a secret in the wrong place."""
-    return f"Settings do not fit: {faults(error, _variable, most=len(Settings.model_fields), shown=False)}."
+    told = f"Settings do not fit: {faults(error, _variable, most=len(Settings.model_fields), shown=False)}."
+    formless = [item["loc"] for item in error.errors() if item["type"] == "string_pattern_mismatch"]
+    return " ".join([told, *(f"{_variable(place)}: {Settings.model_fields[str(place[0])].description}" for place in formless)])
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from console.screen import AsJson, screen, show
+from console.screen import AsJson, lasting, screen, show
 from labelwheel.settings import get_settings
 
 app = typer.Typer()
@@ -53,12 +53,14 @@ def ps(as_json: AsJson = False) -> None:
     """Show the programs that `up` runs."""
     from console.up import status
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"program": entry.name, "state": entry.state, "pid": entry.pid, "uptime_seconds": entry.uptime_seconds}
         for entry in status(get_settings())
     ]
     show(
-        rows,
+        rows
+        if as_json
+        else [{name: row[name] for name in ("program", "state", "pid")} | {"up": lasting(row["uptime_seconds"])} for row in rows],
         as_json,
         empty=f"Nothing runs in {get_settings().home}. Start it with `labelwheel up`; another home is named by LABELWHEEL_HOME.",
     )

@@ -141,7 +141,6 @@ def _pull_changes(turn: Turn) -> int:
     seen, project, march = 0, turn.project, March(turn.project.pull_cursor)
     since = march.cursor - OVERLAP if march.cursor else None
     for tasks in _batches(turn.client.changed_tasks(project.ls_project_id, since), BATCH):
-        turn.renew()
         seen += _mirror(turn, tasks, march)
     return seen
 
@@ -163,6 +162,7 @@ class March:
 
 def _mirror(turn: Turn, tasks: Sequence[dict[str, Any]], march: March | None = None) -> int:
     people = turn.people if any(task.get("annotations") for task in tasks) else {}
+    turn.renew()  # after the last word of Label Studio's: what is older than what another pull has mirrored would look as if it went back
     with turn.database.write() as session:  # mirror and cursor move together: a crash repeats the batch, never skips it
         change = mirror_tasks(session, turn.project, tasks, people, accepted=turn.watch.off)
         turn.watch.count(change.vanished)
@@ -209,6 +209,7 @@ def _sweep(turn: Turn) -> None:
         stood = _stood(session, turn.project.id)
     there = turn.client.stamps(turn.project.ls_project_id) if known or stood else ()
     found = compare(known, stood, there, turn.project.pull_cursor)
+    turn.renew()
     if found.back and not turn.watch.off:
         raise WentBack(f"{len(found.back)} tasks are in an earlier state than we saw them in, first {found.back[0]}.")
     turn.watch.count({unique_id for pair in found.vanished for unique_id in stood[pair]})
@@ -217,7 +218,6 @@ def _sweep(turn: Turn) -> None:
     _note_gone(turn, found)
     _note_vanished(turn, {unique_id for pair in found.vanished for unique_id in stood[pair]})
     for some in _batches(found.changed, BATCH):
-        turn.renew()
         _mirror(turn, list(turn.client.tasks(turn.project.ls_project_id, some).values()))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +12,17 @@ import pytest
 from sqlalchemy import select, update
 
 from console.doctor import _work
-from labelwheel.database.tables import Lease, LsTask, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import AnnotationRevision, Lease, LsTask, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioRefused, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.project import remember_project
 from labelwheel.schedule import due_work
 from sync.exchange.pull import pull
 from sync.exchange.push import push
+from sync.exchange.reset import held
 from sync.queue import listing, take_up
 from sync.selection.select import select_captures
+from tests.fixtures.crowd import drawn
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import LABELS, LS_PROJECT, Line
 from tests.fixtures.studio import Counterpart, twin_counterpart
@@ -130,9 +134,38 @@ def test_who_lost_the_lease_while_looking_up_sends_nothing_more(line: Line, stud
     assert len(studio.client.task_ids(studio.project.id)) == 3
 
 
-def taken_over(line: Line, studio: Counterpart) -> None:
+def test_a_pull_that_another_overtook_takes_nothing_for_gone_back(line: Line, studio: Counterpart) -> None:
+    chosen(line, 3)
+    push(line.database, line.settings, studio.client)
+    annotation, made = studio.people.annotate(min(keys(studio)), [], 0), itertools.count(1)
+
+    def overtaken() -> None:
+        studio.wait(10)
+        studio.people.edit(annotation, [drawn(next(made), "open")], 1)
+        lapse(line)
+        pull(line.database, line.settings, studio.client, thorough=True)
+
+    trouble = Trouble(another=overtaken)
+    for calls, committed in itertools.product(range(8), (False, True)):
+        trouble.slow.append((calls, committed))
+        with suppress(LabelStudioError):
+            pull(line.database, line.settings, Troubled(studio.client, trouble), thorough=True)
+        trouble.slow.clear()
+        lapse(line)
+    assert trouble.met["people: answered after the lease"], trouble.met
+    with line.database.read() as session:
+        assert held(session, line.project.id) is None
+        newest = session.scalars(select(AnnotationRevision).order_by(AnnotationRevision.updated_at.desc()).limit(1)).one()
+    assert newest.body["result"][0]["id"] == f"r{next(made) - 1}"
+
+
+def lapse(line: Line) -> None:
     with line.database.write() as session:
         session.execute(update(Lease).values(expires_at=utcnow() - timedelta(seconds=1)))
+
+
+def taken_over(line: Line, studio: Counterpart) -> None:
+    lapse(line)
     assert push(line.database, line.settings, studio.client) == 3
 
 

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from console.screen import ago, show
+from console.screen import ago, lasting, show
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -29,6 +29,11 @@ def test_what_was_today_is_told_by_how_long_ago_it_was(gone: timedelta, told: st
 @pytest.mark.parametrize("gone", [timedelta(days=1), timedelta(days=-1), timedelta(days=400)])
 def test_other_instants_are_told_in_local_time(gone: timedelta) -> None:
     assert ago((NOW - gone).isoformat(), NOW) == f"{(NOW - gone).astimezone():%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(59, "59 s"), (61, "1 min 1 s"), (3660, "1 h 1 min"), (90_000, "1 d 1 h")])
+def test_what_lasts_is_told_in_two_units(seconds: int, told: str) -> None:
+    assert lasting(seconds) == told
 
 
 def test_a_row_is_a_line_where_nobody_sees_it_and_what_looks_like_markup_stays() -> None:
