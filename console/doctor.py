@@ -18,7 +18,7 @@ from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, Lab
 from labelwheel.image_url import image_url
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.inspection import Fault, inspect_setup
-from labelwheel.pause import paused, told
+from labelwheel.pause import RETRAINING, paused, told
 from labelwheel.project import current_project
 from labelwheel.serving import load, newest_deployment, slots
 from labelwheel.settings import Settings, unknown_variables
@@ -337,6 +337,11 @@ def _paused_selection(session: Session, project: Project) -> Fault | None:
     return Fault("selection_paused", told(row), "Let it go on: `labelwheel resume selection`.", broken=False) if row else None
 
 
+def _paused_retraining(session: Session, project: Project) -> Fault | None:
+    row = paused(session, project.id, RETRAINING)
+    return Fault("retraining_paused", told(row), "Let it go on: `labelwheel resume retraining`.", broken=False) if row else None
+
+
 LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (
     _old_hints,
     _late_predictions,
@@ -344,5 +349,6 @@ LOOKS: tuple[Callable[[Session, Project], Fault | None], ...] = (
     _failed_run,
     _held_pull,
     _paused_selection,
+    _paused_retraining,
     _tasks_left,
 )
