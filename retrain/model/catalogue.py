@@ -85,10 +85,9 @@ def _decisions(session: Session, project_id: int) -> dict[int, str]:
         for version, verdict in session.execute(gate.where(TrainingRun.project_id == project_id)).tuples()
         if version
     }
-    since = select(Deployment.model_version_id, Decision.kind).join(Decision, Decision.id == Deployment.decision_id)
-    for version, kind in session.execute(since.where(Deployment.project_id == project_id).order_by(Deployment.id)).tuples():
-        if kind != GATE:
-            said[version] = f"{kind} by hand"
+    since = select(Deployment.model_version_id, Decision.kind, Decision.verdict).join(Decision, Decision.id == Deployment.decision_id)
+    for version, kind, verdict in session.execute(since.where(Deployment.project_id == project_id).order_by(Deployment.id)).tuples():
+        said[version] = f"gate: {verdict}" if kind == GATE else f"{kind} by hand"
     return said
 
 

@@ -19,6 +19,8 @@ from retrain.run.status import find
 
 Scores = Mapping[str, Any]
 
+ROUNDING = 0.0005  # of scores that are stored with four digits
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -121,11 +123,12 @@ def _labels(batch: Batch) -> dict[str, Any]:
 
 
 def _gain(before: Scores, after: Scores, numbers: Mapping[str, Any]) -> dict[str, Any] | None:
-    """mAP50 won, and its bounds (each one-sided at `confidence`) where a bootstrap was made."""
+    """mAP50 won, and its bounds (each one-sided at `confidence`) where a bootstrap was made: over the classes that both models know."""
     if before.get("map50") is None or after.get("map50") is None:
         return None
     bounds = {name: numbers.get(name) for name in ("lower", "upper", "confidence")}
-    return {"gain": round(after["map50"] - before["map50"], 4), **bounds}
+    gain = numbers.get("gain")
+    return {"gain": round(after["map50"] - before["map50"] if gain is None else gain, 4), **bounds}
 
 
 def _cost(over_control: Mapping[str, Any] | None, over_champion: Mapping[str, Any] | None, batch: Batch) -> dict[str, Any] | None:
@@ -203,6 +206,8 @@ def _caveats(run: Settled, found: Mapping[str, Any]) -> Iterator[str]:
         yield f"The holdout has {images} images: too few to believe a difference ({run.min_images} are asked for)."
     if not _control(run):
         yield _no_control(run)
+    if _other_classes(found):
+        yield "The models do not know the same classes: what was won over the champion is over those that both know."
     compared = found["over_control"] or found["over_champion"]
     if compared and compared["lower"] is not None and compared["upper"] is not None and compared["lower"] <= 0 <= compared["upper"]:
         yield "The interval holds zero: it may all be chance."
@@ -210,6 +215,11 @@ def _caveats(run: Settled, found: Mapping[str, Any]) -> Iterator[str]:
         yield "These labels bought nothing that can be measured."
     if found["over_control"]:
         yield "One control is one draw of the training's chance: small differences are noise."
+
+
+def _other_classes(found: Mapping[str, Any]) -> bool:
+    won, scores = found["over_champion"], found["scores"]
+    return won is not None and abs(scores["after"] - scores["before"] - won["gain"]) > ROUNDING
 
 
 def _no_control(run: Settled) -> str:

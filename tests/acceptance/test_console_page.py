@@ -149,7 +149,15 @@ def test_the_keyboard_reaches_everything(page: Page, console: Console) -> None:
     for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.innerText.trim()"))
-    assert reached == ["Skip to the content", "Labelwheel", "Label Studio ↗", "Log out", "Open Label Studio ↗", "What its labels bought", "Retrain now"]
+    assert reached == [
+        "Skip to the content",
+        "Labelwheel",
+        "Label Studio ↗",
+        "Log out",
+        "Open Label Studio ↗",
+        "What its labels bought",
+        "Retrain now",
+    ]
 
 
 def test_the_page_is_whole_without_a_script(browser: Browser, console: Console) -> None:

@@ -51,6 +51,7 @@ def test_the_labels_own_gain_is_that_over_the_control() -> None:
         (replace(RUN, control={"state": "due"}), "still to be trained"),
         (replace(RUN, control={"state": "failed", "error": "no memory"}), "The control failed (no memory)"),
         (replace(RUN, control=None, metrics={**METRICS, "training": {"warm": False}}), "started from scratch"),
+        (replace(RUN, metrics={**METRICS, "gate": {**METRICS["gate"], "gain": 0.08}}), "do not know the same classes"),
         (replace(RUN, min_images=91), "90 images: too few"),
         (replace(RUN, metrics={**METRICS, "judged_on": "train"}), "no holdout"),
         (replace(RUN, control={**CONTROL, "against": {"lower": -0.01, "upper": 0.11, "confidence": 0.9}}), "may all be chance"),
