@@ -34,7 +34,8 @@ from labelwheel.serving import Served, load, newest_deployment, predict_all
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.label_config import ControlTag, parse, trained_tags
-from sync.doubts.doubt import Doubt, View, compare, doubt, in_words, learn
+from sync.doubts.compare import View, compare
+from sync.doubts.doubt import Doubt, doubt_each, in_words
 from sync.doubts.unseen import boxes_of, seen_images, shown_as, unseen_labels
 from sync.review.settle import open_round
 
@@ -87,8 +88,8 @@ def _check(database: Database, settings: Settings, project: Project, served: Ser
     tags = trained_tags(parse(project.label_config))
     labels, known = _read(database, project.id, served, tags, due)
     views = _views(database, settings, served, labels, tags)
-    experience = learn((known | {label.id: view for label, view in views}).values())
-    rows = [_row(label, served.model_version_id, doubt(view, experience), settings.doubt_below) for label, view in views]
+    judged = doubt_each({label.id: view for label, view in views}, known)
+    rows = [_row(label, served.model_version_id, judged[label.id], settings.doubt_below) for label, _ in views]
     with database.write() as session:
         insert_absent(session, LabelCheck, rows)
 

@@ -20,7 +20,8 @@ import pytest
 
 from labelwheel.vision.detection import Detection
 from retrain.gate.precision import map50, match
-from sync.doubts.doubt import compare, doubt, learn
+from sync.doubts.compare import compare
+from sync.doubts.doubt import doubt_each
 from tests.fixtures import figures
 from tests.fixtures.crossfit import SIDE, Labelled, detections, read, spoil
 from tests.fixtures.planted import KINDS
@@ -57,10 +58,11 @@ def test_label_errors_are_found() -> None:
 
 def judged(images: Sequence[Labelled], seen: Sequence[Sequence[Detection]]) -> np.ndarray:
     """Scores of the labels; each half is judged by what is known of its own model."""
-    views = [compare(image.boxes, found) for image, found in zip(images, seen, strict=True)]
+    views = dict(enumerate(compare(image.boxes, found) for image, found in zip(images, seen, strict=True)))
     middle = len(views) // 2
-    halves = views[:middle], views[middle:]
-    return np.array([doubt(view, experience).score for half in halves for experience in [learn(half)] for view in half])
+    halves = ({key: view for key, view in views.items() if (key < middle) == first} for first in (True, False))
+    found = {key: one.score for half in halves for key, one in doubt_each(half, {}).items()}
+    return np.array([found[key] for key in views])
 
 
 def accuracy(names: Sequence[str], images: Sequence[Labelled], seen: Sequence[Sequence[Detection]]) -> list[float]:
