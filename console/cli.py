@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from console import dataset, export_command, image, labels, model, models, promote, queue, retraining, simulate
+from console import classes, dataset, export_command, image, labels, model, models, promote, queue, retraining, simulate
 from console.commands import images, labelling, system
 from console.screen import screen
 from console.screen import with_project as _with_project
@@ -42,6 +42,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(models.app, name="models")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(labels.app, name="labels")
+app.add_typer(classes.app, name="classes")
 app.add_typer(image.app, name="image")
 app.add_typer(queue.app, name="queue")
 app.command("export")(export_command.export)

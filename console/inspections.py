@@ -16,9 +16,12 @@ from sqlalchemy.orm import Session, defer, joinedload
 
 from labelwheel.database.tables import Capture, Deployment, ModelVersion, Prediction, Project, QueueItem
 from labelwheel.errors import InputError
+from labelwheel.project import current_classes
 from labelwheel.serving import DEFAULT_TAG, detections_of
 from labelwheel.settings import Settings
 from labelwheel.shares import read_shares
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import seen_as
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import CHAMPION
 from sync.selection.pool import found_of
@@ -64,10 +67,11 @@ class Sight:
     prediction: Prediction | None
     model: str | None
     item: QueueItem | None
+    classes: ClassMap
 
     @property
     def detections(self) -> list[Detection]:
-        return detections_of(self.prediction) if self.prediction else []
+        return seen_as(detections_of(self.prediction), self.classes) if self.prediction else []
 
 
 def inspections(session: Session, project: Project, settings: Settings, wanted: Wanted) -> Json:
@@ -151,11 +155,12 @@ def _sights(session: Session, project_id: int, places: Sequence[Place], served: 
     models = {row.id: row.title for row in session.scalars(select(ModelVersion).where(ModelVersion.id.in_(served)))}
     rows = session.scalars(select(Capture).where(Capture.id.in_(ids)).options(joinedload(Capture.image), defer(Capture.descriptor)))
     captures = {row.id: row for row in rows}
-    return [_sight(captures[place.id], predictions.get(place.image_id), models, items.get(place.image_id)) for place in places]
+    classes = current_classes(session, project_id)
+    return [_sight(captures[place.id], predictions.get(place.image_id), models, items.get(place.image_id), classes) for place in places]
 
 
-def _sight(capture: Capture, prediction: Prediction | None, models: dict[int, str], item: QueueItem | None) -> Sight:
-    return Sight(capture, prediction, models[prediction.model_version_id] if prediction else None, item)
+def _sight(capture: Capture, prediction: Prediction | None, models: dict[int, str], item: QueueItem | None, classes: ClassMap) -> Sight:
+    return Sight(capture, prediction, models[prediction.model_version_id] if prediction else None, item, classes)
 
 
 def _row(sight: Sight, settings: Settings) -> Json:

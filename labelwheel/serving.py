@@ -27,9 +27,12 @@ from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Deployment, Image, Prediction, Project
 from labelwheel.errors import ExpiredError, InputError, LabelwheelError, ModelError
 from labelwheel.memory import give_back
+from labelwheel.project import current_classes
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image as vision_image
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import seen_as
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detected, Detector
 from labelwheel.vision.label_config import CHAMPION, Slot, parse, shown_tags
@@ -38,17 +41,27 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 DEFAULT_TAG = "label"  # the champion's name in the table
+UNCHANGED = ClassMap()
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One deployed model, loaded. `served_as` is the name of this deployment."""
+    """One deployed model, loaded. `served_as` is the name of this deployment; `classes` says what its classes are called today."""
 
     deployment_id: int
     project_id: int
     model_version_id: int
     served_as: str
     detector: Detector
+    classes: ClassMap = UNCHANGED
+
+    def seen(self, detections: Sequence[Detection]) -> list[Detection]:
+        """What the model found, under today's names of its classes."""
+        return seen_as(detections, self.classes)
+
+    def stored(self, prediction: Prediction) -> list[Detection]:
+        """What it found when it looked."""
+        return self.seen(detections_of(prediction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +131,10 @@ class Follower:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return self._line_up
         with self._database.read() as session:
-            rows = newest_line_up(session, self._project_id)
+            rows, classes = newest_line_up(session, self._project_id), current_classes(session, self._project_id)
         self._give_back()
         if rows and {slot: row.id for slot, row in rows.items()} != _ids(self._line_up):
-            before, self._line_up = self._line_up, self._successor(rows)
+            before, self._line_up = self._line_up, self._successor(rows, classes)
             self._leaving = _leaving(before, self._line_up)
         self._looked = time.monotonic()  # after loading: requests that come during the first load wait for it
         return self._line_up
@@ -132,9 +145,9 @@ class Follower:
             self._leaving = []
             give_back()
 
-    def _successor(self, rows: Mapping[Slot, Deployment]) -> LineUp:
+    def _successor(self, rows: Mapping[Slot, Deployment], classes: ClassMap) -> LineUp:
         try:
-            return load_line_up(rows, self._settings, self._line_up)
+            return load_line_up(rows, self._settings, classes, self._line_up)
         except ModelError as error:
             if self._line_up is None:
                 raise  # nothing to fall back on: every request looks again, and says so
@@ -152,28 +165,33 @@ def _ids(line_up: LineUp | None) -> dict[Slot, int]:
     return {slot: served.deployment_id for slot, served in line_up.models.items()} if line_up else {}
 
 
-def load_line_up(rows: Mapping[Slot, Deployment], settings: Settings, present: LineUp | None = None) -> LineUp:
-    """Load the models of `newest_line_up`; one that `present` has loaded is not loaded again. Raises ModelError."""
+def load_line_up(rows: Mapping[Slot, Deployment], settings: Settings, classes: ClassMap, present: LineUp | None = None) -> LineUp:
+    """Load the models of `newest_line_up`; one that `present` has loaded is not loaded again. Raises ModelError.
+
+    `classes` are the champion's of today; other models speak for themselves.
+    """
     loaded = {served.model_version_id: served.detector for served in present.models.values()} if present else {}
     models: dict[Slot, Served] = {}
     for slot, row in rows.items():
-        models[slot] = _served(row, loaded[row.model_version_id]) if row.model_version_id in loaded else load(row, settings)
+        mine = classes if slot == CHAMPION else UNCHANGED
+        known = loaded.get(row.model_version_id)
+        models[slot] = _served(row, known, mine) if known else load(row, settings, mine)
         loaded[row.model_version_id] = models[slot].detector
     return LineUp(models)
 
 
-def load(row: Deployment, settings: Settings) -> Served:
+def load(row: Deployment, settings: Settings, classes: ClassMap = UNCHANGED) -> Served:
     """Load the ONNX file of a deployment; ModelError when it is missing or broken."""
     path = model_path(row.model_version.onnx_uri, settings)
     if not path.is_file():
         raise ModelError(
             f"The file of {row.model_version.title} is gone: {path.name}.", "Restore it from a backup, or retrain: `labelwheel retrain`."
         )
-    return _served(row, Detector(path, threads=settings.detector_threads))
+    return _served(row, Detector(path, threads=settings.detector_threads), classes)
 
 
-def _served(row: Deployment, detector: Detector) -> Served:
-    return Served(row.id, row.project_id, row.model_version_id, row.served_as, detector)
+def _served(row: Deployment, detector: Detector, classes: ClassMap) -> Served:
+    return Served(row.id, row.project_id, row.model_version_id, row.served_as, detector, classes)
 
 
 def model_path(uri: str, settings: Settings) -> Path:
@@ -189,6 +207,7 @@ def stored_predictions(session: Session, image_ids: Iterable[int], model_version
 
 
 def detections_of(prediction: Prediction) -> list[Detection]:
+    """Under the names that its model gave."""
     return [Detection.from_dict(item) for item in prediction.detections]
 
 
@@ -198,7 +217,7 @@ def predict(database: Database, served: Served, image_id: int, pixels: npt.NDArr
 
 
 def store_detected(database: Database, served: Served, image_id: int, detected: Detected, threshold: float) -> list[Detection]:
-    """Store what was detected under (image, model version), and answer it as it is stored; a second time changes nothing."""
+    """Store what was detected under (image, model version); a second time changes nothing. Answers it as it is stored, under today's names."""
     found = [Detection.from_dict(item.as_dict()) for item in detected.detections]  # rounded as it is stored
     shown = [item.confidence for item in found if item.confidence >= threshold]
     row = {
@@ -211,7 +230,7 @@ def store_detected(database: Database, served: Served, image_id: int, detected: 
     }
     with database.write() as session:
         insert_absent(session, Prediction, [row])
-    return found
+    return served.seen(found)
 
 
 def predict_stored(database: Database, served: Served, image: Image, store: ImageStore, settings: Settings) -> list[Detection]:
@@ -219,7 +238,7 @@ def predict_stored(database: Database, served: Served, image: Image, store: Imag
     with database.read() as session:
         known = stored_predictions(session, [image.id], served.model_version_id)
     if image.id in known:
-        return detections_of(known[image.id])
+        return served.stored(known[image.id])
     return predict(database, served, image.id, _pixels(image, store, settings), settings.display_threshold)
 
 
@@ -232,7 +251,7 @@ def predict_all(
     """
     with database.read() as session:
         known = stored_predictions(session, [image.id for image in images], served.model_version_id)
-    found = {image_id: detections_of(row) for image_id, row in known.items()}
+    found = {image_id: served.stored(row) for image_id, row in known.items()}
     missing = [image for image in images if image.id not in known]
     coming = ahead(lambda image: _begin(served, image, store, settings), missing, served.detector.lanes)
     for image, detected in zip(missing, coming, strict=True):

@@ -20,7 +20,7 @@ from labelwheel.ahead import ahead
 from labelwheel.database.tables import Image
 from labelwheel.errors import LabelwheelError, TooLate
 from labelwheel.resolver.resolve import Found, Loaded
-from labelwheel.serving import LineUp, detections_of, store_detected, stored_predictions
+from labelwheel.serving import LineUp, store_detected, stored_predictions
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detected
 from labelwheel.vision.image import Pixels
@@ -126,7 +126,7 @@ class Batch:
         image, models = found.image, self.line_up.models
         with self.here.database.read() as session:
             rows = {slot: stored_predictions(session, [image.id], models[slot].model_version_id).get(image.id) for slot in slots}
-        known = {slot: detections_of(row) for slot, row in rows.items() if row}
+        known = {slot: models[slot].stored(row) for slot, row in rows.items() if row}
         return Look(image, known, [slot for slot in slots if slot not in known])
 
     def _detect(self, future: Future[Look]) -> Coming:

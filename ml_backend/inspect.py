@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from labelwheel.database.tables import Capture, Image
 from labelwheel.errors import InputError
-from labelwheel.serving import Served, detections_of, predict, stored_predictions
+from labelwheel.serving import Served, predict, stored_predictions
 from labelwheel.vision.detection import Detection
 from labelwheel.wording import faults
 from ml_backend.auth import by_token
@@ -119,7 +119,7 @@ def _detections(here: State, served: Served, capture: Capture, picture: Picture)
 def _stored(here: State, served: Served, capture: Capture) -> list[Detection] | None:
     with here.database.read() as session:
         known = stored_predictions(session, [capture.image_id], served.model_version_id)
-    return detections_of(known[capture.image_id]) if known else None
+    return served.stored(known[capture.image_id]) if known else None
 
 
 def _answer(capture: Capture, served: Served | None, detections: list[Detection] | None, threshold: float) -> dict[str, Any]:

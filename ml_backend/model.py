@@ -16,6 +16,8 @@ from typing import Any
 import structlog
 
 from labelwheel.database.tables import Project
+from labelwheel.project import current_classes
+from labelwheel.vision.class_view import shown_under
 from labelwheel.vision.label_config import parse, shown_tags
 from ml_backend.batch import Answer, Batch, Prediction, Task
 from ml_backend.state import State
@@ -31,7 +33,9 @@ class DetectorModel:
     def __init__(self, here: State, project: Project, label_config: str) -> None:
         self._here = here
         self._project = project
-        self._tags = shown_tags(parse(label_config))
+        with here.database.read() as session:
+            classes = current_classes(session, project.id)
+        self._tags = shown_tags(shown_under(parse(label_config), classes))
 
     @property
     def model_version(self) -> str | None:

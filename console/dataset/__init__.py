@@ -1,4 +1,4 @@
-"""`labelwheel dataset`: bring labelled images that you have."""
+"""`labelwheel dataset`: bring labelled images that you have; see the versions that were trained on, and bring one back."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from console.dataset.found import Found
     from labelwheel.vision.class_match import Matching
 
-app = typer.Typer(help="Bring labelled images that you have.", no_args_is_help=True)
+app = typer.Typer(help="Bring labelled images that you have; see versions, and bring one back.", no_args_is_help=True)
+
+Version = Annotated[str, typer.Argument(help="A version's hash, or how it begins (4 characters or more).")]
 
 LONGEST_SOURCE = 100
+SPLITS = ("train", "replay", "holdout")
 SHOWN = 20
 
 
@@ -34,8 +37,8 @@ class Holdout(StrEnum):
 
 
 @app.callback()
-def group() -> None:  # with it, one command alone still goes by its name
-    """Bring labelled images that you have."""
+def group() -> None:
+    """Bring labelled images that you have; see the versions that were trained on, and bring one back."""
     logs_to_stderr()
 
 
@@ -76,6 +79,70 @@ def import_dataset(
     if count_as_new and any(outcome.status == "imported" for outcome in outcomes):
         queue.ring("retrain.consider")
     _tell(found, outcomes, as_json)
+
+
+@app.command("list")
+def list_versions(as_json: AsJson = False) -> None:
+    """Show every dataset version, newest first: its images by split, the version of its holdout, and the runs that used it.
+
+    Scores compare only where they were taken on the same version of the holdout.
+
+    Example: labelwheel dataset list
+    """
+    from retrain.dataset.catalogue import listing
+
+    rows = with_project(lambda session, project, _: listing(session, project.id))
+    show(rows, as_json, empty="There is no version yet: the first training makes one.")
+
+
+@app.command("show")
+def show_version(version: Version, as_json: AsJson = False) -> None:
+    """Show what a version holds: classes and sources by split, what was left out, and which runs used it.
+
+    Example: labelwheel dataset show 3f9a1c
+    """
+    from retrain.dataset.catalogue import describe, find
+
+    told = with_project(lambda session, project, _: describe(session, find(session, project.id, version)))
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    counts = told.pop("counts")
+    tables = {name: counts.pop(name, {}) for name in ("boxes_by_split", "sources_by_split")}
+    show([{"what": name, "value": value} for name, value in {**told, **counts}.items()], False)
+    for (name, table), heading in zip(tables.items(), ("class", "source"), strict=True):
+        rows = [{heading: row, **{split: found.get(split, 0) for split in SPLITS}} for row, found in table.items()]
+        show(rows, False, title=name.replace("_", " "))
+
+
+@app.command("restore")
+def restore_version(
+    version: Version,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder that it becomes; it may not be there yet. Default: dataset-VERSION, here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a version back as a folder that ultralytics reads, exactly as it was trained on but for what was erased since.
+
+    What DVC's cache lacks is fetched from the remote (LABELWHEEL_DVC_REMOTE), also when nothing else is left.
+
+    Example: labelwheel dataset restore 3f9a1c --out ~/boards-as-of-monday
+    """
+    from retrain.dataset.catalogue import SHORT, find
+    from retrain.dataset.version import restore
+
+    row = with_project(lambda session, project, _: find(session, project.id, version))
+    folder = (out or Path(f"dataset-{row.content_hash[:SHORT]}")).expanduser().resolve()
+    if folder.exists():
+        raise InputError(f"{folder} is there already.", "Name a folder that is not: `--out FOLDER`.")
+    settings = get_settings()
+    restore(settings.home / "datasets", row.content_hash, settings.dvc_remote, out=folder, dvc_hash=row.dvc_hash or "")
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    if as_json:
+        typer.echo(json.dumps({"version": row.content_hash, "folder": str(folder), "files": files}, indent=2))
+    else:
+        screen.print(f"[green]✓[/] {files} files in {folder}.", highlight=False)
 
 
 def _matching(found: Found, renames: list[str], ignore_others: bool, as_json: bool) -> Matching:

@@ -8,7 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Capture, DatasetItem, Label, TrainingRun
+from labelwheel.project import current_classes
 
+ROWS = 500  # older SQLite takes 999 variables in one statement
 FINISHED = ("promoted", "kept_champion")
 TRAINED_ON = ("train", "replay")
 
@@ -19,6 +21,18 @@ def approved(session: Session, project_id: int) -> dict[int, int]:
         Label.project_id == project_id, Label.approved_at.is_not(None), Label.superseded_by.is_(None), Label.withdrawn_at.is_(None)
     )
     return dict(session.execute(query.order_by(Label.approved_at, Label.id)).tuples().all())
+
+
+def usable(session: Session, project_id: int) -> dict[int, int]:
+    """`approved`, without those on which only boxes of removed classes are: no training will ever use them."""
+    standing, classes = approved(session, project_id), current_classes(session, project_id)
+    if not any(classes.read(name) is None for name in classes.labels):
+        return standing
+    ids, gone = sorted(standing.values()), set[int]()
+    for start in range(0, len(ids), ROWS):
+        rows = session.execute(select(Label.id, Label.boxes).where(Label.id.in_(ids[start : start + ROWS]))).tuples()
+        gone |= {label_id for label_id, boxes in rows if boxes and not any(classes.read(box["label"]) for box in boxes)}
+    return {image_id: label_id for image_id, label_id in standing.items() if label_id not in gone}
 
 
 def consumed(session: Session, project_id: int, before_run: int | None = None) -> set[int]:

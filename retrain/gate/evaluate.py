@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image
 from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import seen_as
 from labelwheel.vision.detection import Detection
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.image import Pixels
@@ -51,7 +52,7 @@ def evaluate(detector: Detector, items: Sequence[Item], pixels: Callable[[Item],
     What the model detects is read under the names that the classes have today.
     """
     labels = classes.active
-    found = [list(_read(detector.detect(pixels(item)).detections, classes)) for item in items]
+    found = [_known(seen_as(detector.detect(pixels(item)).detections, classes), labels) for item in items]
     matches = match([item.boxes for item in items], found, labels)
     everything = np.ones((1, len(items)))
     return Scores(
@@ -75,11 +76,8 @@ def reader(store: ImageStore, settings: Settings, beat: Callable[[], object]) ->
     return read
 
 
-def _read(detections: Iterable[Detection], classes: ClassMap) -> Iterator[Detection]:
-    for one in detections:
-        label = classes.read(one.label)
-        if label is not None:
-            yield one if label == one.label else replace(one, label=label)
+def _known(detections: Iterable[Detection], labels: Collection[str]) -> list[Detection]:
+    return [one for one in detections if one.label in labels]
 
 
 def _per_source(matches: Matches, sources: Sequence[str]) -> dict[str, float | None]:

@@ -16,8 +16,11 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
 from labelwheel.errors import ConflictError, InputError, NotFoundError
+from labelwheel.project import current_classes
 from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import labels_seen, shown_under
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
 
@@ -129,13 +132,14 @@ def _renew(session: Session, settings: Settings, project_id: int) -> Deployment 
 def _view(session: Session, version: ModelVersion, threshold: float) -> list[Any]:
     """How the label config shows each class of the models. A label that its model does not know is not in it: it changes no pre-annotation."""
     try:
-        tags = shown_tags(parse(session.get_one(Project, version.project_id).label_config))
+        tags = parse(session.get_one(Project, version.project_id).label_config)
     except InputError:  # a config that cannot be read shows nothing
         return []
-    return [line for tag in tags for line in _lines(session, tag, version, threshold)]
+    classes = current_classes(session, version.project_id)
+    return [line for tag in shown_tags(shown_under(tags, classes)) for line in _lines(session, tag, version, threshold, classes)]
 
 
-def _lines(session: Session, tag: ControlTag, champion: ModelVersion, threshold: float) -> list[Any]:
+def _lines(session: Session, tag: ControlTag, champion: ModelVersion, threshold: float, classes: ClassMap) -> list[Any]:
     deployed = newest_deployment(session, champion.project_id, tag.slot) if tag.slot.name else None
     version = deployed.model_version if deployed else champion
     if (tag.slot.name and not deployed) or version.task not in SHOWS[tag.kind]:
@@ -143,7 +147,8 @@ def _lines(session: Session, tag: ControlTag, champion: ModelVersion, threshold:
     origin = [version.title] if tag.slot.name else []
     if tag.kind == KEYPOINTS:
         return [[tag.name, *origin, [astuple(tag.rule(label)) for label in tag.labels], tag.enough("", threshold), tag.point_threshold]]
-    return [[tag.name, *origin, label, tag.shows(label, threshold)] for label in version.classes]
+    labels = version.classes if tag.slot.name else labels_seen(version.classes, classes)
+    return [[tag.name, *origin, label, tag.shows(label, threshold)] for label in labels]
 
 
 def _version(session: Session, model_version_id: int) -> ModelVersion:

@@ -39,7 +39,7 @@ class Fresh:
 
 def observe(session: Session, project: Project, settings: Settings, now: datetime) -> PolicyState:
     """What `decide` looks at, as it stands in the database at `now`."""
-    standing, splits = labels.approved(session, project.id), labels.splits(session, project.id)
+    standing, splits = labels.usable(session, project.id), labels.splits(session, project.id)
     brought, consumed = labels.brought(session, project.id), labels.consumed(session, project.id)
     by_split = Counter(splits.get(image_id, "quarantined") for image_id, label_id in standing.items() if label_id not in brought)
     trainable = {label_id for image_id, label_id in standing.items() if splits.get(image_id) == "train"}
@@ -73,7 +73,7 @@ def observe(session: Session, project: Project, settings: Settings, now: datetim
 
 def label_set(session: Session, project_id: int) -> str:
     """The name of the training labels that stand now: equal names, equal labels."""
-    standing, splits = labels.approved(session, project_id), labels.splits(session, project_id)
+    standing, splits = labels.usable(session, project_id), labels.splits(session, project_id)
     return fingerprint(label_id for image_id, label_id in standing.items() if splits.get(image_id) == "train")
 
 

@@ -65,7 +65,7 @@ def by_hand(
             cure = "Deploy a detection model as the champion, and this one for a tag of its own: see docs/how-to.md."
             raise ConflictError(why_not(champion.model_version.task), cure)
         splits = labels.splits(session, project_id)
-        if not any(splits.get(image_id) == "train" for image_id in labels.approved(session, project_id)):
+        if not any(splits.get(image_id) == "train" for image_id in labels.usable(session, project_id)):
             message = "There is no approved label to train on."
             raise ConflictError(message, "Label images of the training split in Label Studio first; the next pull brings them.")
         start_of(session, project_id, asked.start, settings.model_name)  # says now what would be said in vain later

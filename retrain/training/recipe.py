@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from labelwheel.augmentations import read_augmentations
@@ -63,4 +64,7 @@ def recipe_of(work: Work, row: TrainingRun) -> Spec:
     weights = str(weights_of(model, work)) if model else None
     images = len(chosen.only("train", "replay"))
     seed = secrets.randbelow(2**31)
-    return recipe_for(work.settings, work.folder, folder / "data.yaml", images, weights, seed, Asked.of(row.request))
+    found = recipe_for(work.settings, work.folder, folder / "data.yaml", images, weights, seed, Asked.of(row.request))
+    known = chosen.class_map
+    formerly = {name: known.labels[class_id] for name, class_id in known.former.items()}
+    return replace(found, formerly=formerly, retired=[known.labels[class_id] for class_id in known.retired])

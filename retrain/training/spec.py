@@ -19,6 +19,7 @@ class Spec:
     """One training. `start` is an architecture (`yolov8n.yaml`) or a weights file; `updates` are optimiser steps wanted.
 
     `augmentations` stand for those of the recipe, by ultralytics' names; `freeze` is the number of first layers that keep their weights.
+    `formerly` leads from names that classes had to those that they have now, `retired` are those in use no more: see `retrain.training.head`.
     """
 
     folder: str
@@ -34,6 +35,8 @@ class Spec:
     nice: int
     augmentations: dict[str, float] = field(default_factory=dict)
     freeze: int = 0
+    formerly: dict[str, str] = field(default_factory=dict)
+    retired: list[str] = field(default_factory=list)
 
     @property
     def warm(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from retrain.training import head
 from retrain.training import spec as files
 from retrain.training.spec import Progress, Result, Spec
 from retrain.training.torchvision import ensure_torchvision
@@ -122,15 +123,26 @@ def _train(spec: Spec, checkpoint: Path | None, parent: int) -> None:
         shutil.rmtree(Path(spec.folder) / "fit", ignore_errors=True)
     model = YOLO(checkpoint or spec.start, task="detect")
     model.add_callback("on_train_batch_end", _reporter(spec, parent))
-    model.train(trainer=_trainer(), **({"resume": True} if checkpoint else recipe(spec) | {"device": _device()}))
+    model.train(trainer=_trainer(spec), **({"resume": True} if checkpoint else recipe(spec) | {"device": _device()}))
 
 
-def _trainer() -> type:
-    """Ultralytics' trainer without its validation (see the module's docstring), and with checkpoints that a kill cannot tear."""
+def _trainer(spec: Spec) -> type:
+    """Ultralytics' trainer without its validation (see the module's docstring), and with checkpoints that a kill cannot tear.
+
+    Rows of classes that have another name, or none, since the weights were trained are where they belong.
+    """
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     class Unjudged(DetectionTrainer):  # type: ignore[misc]
         saved = float("-inf")
+
+        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+            network = super().get_model(cfg, None, verbose)
+            if weights:
+                wanted = [str(name) for name in self.data["names"].values()]
+                trained = [str(name) for name in weights.names.values()]
+                head.load(network, weights, head.rows(trained, wanted, spec.formerly, spec.retired))
+            return network
 
         def validate(self) -> tuple[dict[str, float], None]:
             return {}, None

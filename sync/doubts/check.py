@@ -29,10 +29,12 @@ from labelwheel.database.tables import (
     utcnow,
 )
 from labelwheel.lease import hold
-from labelwheel.project import current_project
+from labelwheel.project import current_classes, current_project
 from labelwheel.serving import Served, load, newest_deployment, predict_all
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.vision.class_view import drawn_as, shown_under
+from labelwheel.vision.detection import Detection
 from labelwheel.vision.label_config import ControlTag, parse, trained_tags
 from sync.doubts.compare import View, compare
 from sync.doubts.doubt import Doubt, doubt_each, in_words
@@ -53,11 +55,12 @@ def check(database: Database, settings: Settings, now: datetime) -> int:
         project = current_project(session, settings)
         deployment = newest_deployment(session, project.id)
         due = due_labels(session, project.id, deployment.model_version_id) if deployment else []
+        classes = current_classes(session, project.id)
     with hold(database, f"check:{project.id}") as lease:
         if lease is None:
             return 0
         if deployment and due:
-            _check(database, settings, project, load(deployment, settings), due)
+            _check(database, settings, project, load(deployment, settings, classes), due)
         with database.write() as session:
             asked = ask_again(session, project.id, settings.second_looks_per_day, now)
     if asked:
@@ -85,7 +88,7 @@ def ask_again(session: Session, project_id: int, per_day: int, now: datetime) ->
 
 
 def _check(database: Database, settings: Settings, project: Project, served: Served, due: Sequence[int]) -> None:
-    tags = trained_tags(parse(project.label_config))
+    tags = shown_under(trained_tags(parse(project.label_config)), served.classes)
     labels, known = _read(database, project.id, served, tags, due)
     views = _views(database, settings, served, labels, tags)
     judged = doubt_each({label.id: view for label, view in views}, known)
@@ -101,7 +104,7 @@ def _read(
     with database.read() as session:
         labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
         known = unseen_labels(session, project_id, served.model_version_id, tags, EXPERIENCE)
-    return labels, {label.id: compare(boxes_of(label), found) for label, found in known}
+    return labels, {label.id: _compare(label, found, served) for label, found in known}
 
 
 def _views(
@@ -110,7 +113,12 @@ def _views(
     """Label and model side by side; an image that cannot be looked at is left out."""
     images = list({label.image_id: label.image for label in labels}.values())
     seen = predict_all(database, served, images, ImageStore(settings.images_dir), settings)
-    return [(label, compare(boxes_of(label), shown_as(seen[label.image_id], tags))) for label in labels if label.image_id in seen]
+    return [(label, _compare(label, shown_as(seen[label.image_id], tags), served)) for label in labels if label.image_id in seen]
+
+
+def _compare(label: Label, found: Sequence[Detection], served: Served) -> View:
+    """Both under today's names: a class that is only called otherwise is no doubt."""
+    return compare(drawn_as(boxes_of(label), served.classes), served.seen(found))
 
 
 def _row(label: Label, model_version_id: int, seen: Doubt, below: float) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from labelwheel.database.tables import Project
 from labelwheel.errors import LabelStudioError
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease
-from labelwheel.project import current_project
+from labelwheel.project import current_classes, current_project
 from labelwheel.serving import LineUp, load_line_up, newest_line_up
 from labelwheel.settings import Settings
+from labelwheel.vision.class_view import shown_under
 from labelwheel.vision.label_config import ControlTag, parse
 
 
@@ -36,10 +37,10 @@ def open_desk(database: Database, settings: Settings, client: Studio) -> Desk:
     """Gather project, tags and served models; errors are those of `current_project`, `Studio.project`, `parse` and `load_line_up`."""
     with database.read() as session:
         project = current_project(session, settings)
-        rows = newest_line_up(session, project.id)
-    line_up = load_line_up(rows, settings) if rows else None
+        rows, classes = newest_line_up(session, project.id), current_classes(session, project.id)
+    line_up = load_line_up(rows, settings, classes) if rows else None
     # Of now: the label config may have been edited since we were connected, and a bulk import stores what no longer fits.
-    tags = parse(client.project(project.ls_project_id).label_config)
+    tags = shown_under(parse(client.project(project.ls_project_id).label_config), classes)
     return Desk(database, settings, client, project, tags, line_up)
 
 

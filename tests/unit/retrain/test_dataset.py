@@ -225,6 +225,7 @@ def test_labels_are_read_under_todays_names_and_a_removed_class_is_no_background
         chosen = content.plan(session, 1, removed, replay=None, seed=1)
         assert (chosen.counts()["boxes"], chosen.counts()["background"]) == ({"bump": 2}, 1)
         assert [item.reason for item in chosen.excluded] == ["class 'scratch' was removed"]
+        assert len(labels.approved(session, 1)) == 4 and len(labels.usable(session, 1)) == 3, "it is not waited for"
         assert [region["reason"] for item in chosen.items for region in item.dropped] == ["class 'scratch' was removed"]
         change(session, lambda known: class_change.restore(known, "scratch"))
         merged = change(session, lambda known: class_change.merge(known, ["bump", "scratch"], "mark"))
