@@ -7,6 +7,7 @@ draws the same again, and nobody outside can foresee it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -24,6 +25,14 @@ def draw(salt: str, sha256: str, audit_rate: float, holdout_rate: float) -> Draw
     audited = _uniform(salt, "audit", sha256) < audit_rate
     held_out = audited and _uniform(salt, "holdout", sha256) < holdout_rate
     return Draw(audited, "holdout" if held_out else "train", audit_rate)
+
+
+def inherit(drawn: str, twins: Collection[str]) -> str:
+    """The split of an image whose twins have these: theirs; quarantined where they stand on both sides; else what was drawn for itself."""
+    assigned = {split for split in twins if split != "quarantined"}
+    if len(assigned) > 1:
+        return "quarantined"
+    return next(iter(assigned), drawn)
 
 
 def _uniform(salt: str, purpose: str, sha256: str) -> float:

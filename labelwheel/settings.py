@@ -179,6 +179,12 @@ class Settings(BaseSettings):
     settle_seconds: int = Field(10, ge=0, description="The first batch waits until no capture has arrived for so long.")
     audit_rate: float = Field(0.1, ge=0, le=1, description="Share of captures audited: labelled whatever the model says.")
     holdout_rate: float = Field(0.5, ge=0, le=1, description="Share of the audited captures that form the holdout.")
+    twin_seconds: float = Field(
+        60,
+        ge=0,
+        description="Images of one source that look the same and were taken at most so many seconds apart share a split. 0: only equal "
+        "bytes do, for lines whose parts can hardly be told apart.",
+    )
     queue_days: int = Field(
         30,
         ge=0,

@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent, insert_new
 from labelwheel.database.tables import Capture, Image, Project, utcnow
-from labelwheel.draw import draw
+from labelwheel.draw import draw, inherit
 from labelwheel.erased import refuse_erased
 from labelwheel.errors import ConflictError
 from labelwheel.vision import features, image
 from ml_backend.pressure import DiskFull
 from ml_backend.state import State
+from ml_backend.twins import splits_of_twins
 
 
 class Picture:
@@ -110,18 +111,26 @@ def _rows(here: State, project: Project, said: dict[str, Any], picture: Picture)
     height, width = picture.pixels.shape[:2]
     drawn = draw(project.salt, picture.sha256, here.settings.audit_rate, here.settings.holdout_rate)
     mine = {"project_id": project.id, "sha256": picture.sha256}
+    descriptor = features.descriptor(picture.pixels).astype(np.float32)
     stored = {**mine, "width": width, "height": height, "size": len(picture.data), "created_at": utcnow()}
     capture = {
         "project_id": project.id,
         **said,
         "received_at": utcnow(),
         "features": features.measure(picture.pixels),
-        "descriptor": features.descriptor(picture.pixels).astype(np.float32).tobytes(),
-        "split": drawn.split,
+        "descriptor": descriptor.tobytes(),
+        "split": inherit(drawn.split, _twins(here, project, said, descriptor)),
         "audit": drawn.audit,
         "propensity": drawn.propensity,
     }
     return stored, capture
+
+
+def _twins(here: State, project: Project, said: dict[str, Any], descriptor: features.Vector) -> set[str]:
+    if not here.settings.twin_seconds:
+        return set()
+    with here.database.read() as session:
+        return splits_of_twins(session, project.id, said["source"], said["captured_at"], descriptor, here.settings.twin_seconds)
 
 
 def _insert(session: Session, stored: dict[str, Any], capture: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwheel.draw import Draw, draw
+from labelwheel.draw import Draw, draw, inherit
 
 rates = st.floats(0, 1)
 ids = st.binary(min_size=1).map(lambda data: hashlib.sha256(data).hexdigest())
@@ -55,3 +55,11 @@ def test_frequencies_lie_within_binomial_bounds(salt: str, audit_rate: float, ho
 def test_another_salt_draws_anew() -> None:
     both = sum(one.audit and other.audit for one, other in zip(drawn("a", 0.1, 0.5), drawn("b", 0.1, 0.5), strict=True))
     assert abs(both - DRAWS * 0.01) < 4.5 * sqrt(DRAWS * 0.01 * 0.99)
+
+
+@given(st.sampled_from(["train", "holdout"]), st.sets(st.sampled_from(["train", "holdout", "quarantined"])))
+def test_twins_share_a_split_and_what_resembles_both_sides_is_quarantined(own: str, twins: set[str]) -> None:
+    split = inherit(own, twins)
+    assert (split == "quarantined") == ({"train", "holdout"} <= twins)
+    assert split in twins or split == "quarantined" or twins <= {"quarantined"}
+    assert inherit(own, set()) == inherit(own, {"quarantined"}) == own
