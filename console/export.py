@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -31,6 +31,7 @@ from retrain.dataset.format import Format
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time in zips: equal labels give equal bytes
 CHUNK = 2**20
 WRITERS, WAITING = 8, 64  # files that are written at once, and at most wait for it
+NOTHING: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,14 @@ def class_ids(form: Format, canvas: Canvas, known: ClassMap) -> ClassMap:
     return known.extended(labels)
 
 
-def files(what: Gathered, database: Database, store: ImageStore, *, images: bool = True) -> Iterator[File]:
-    """Every file of the export, each image with its labels. A lost image is left out, and the manifest, which comes last, says so."""
-    yield from what.folder.files(own.samples(what.plan, database, store, what.canvas, images=images))
+def files(
+    what: Gathered, database: Database, store: ImageStore, *, images: bool = True, there: Mapping[str, Path] = NOTHING
+) -> Iterator[File]:
+    """Every file of the export, each image with its labels. A lost image is left out, and the manifest, which comes last, says so.
+
+    `there` are images that need not be read from the store, by their names without suffix.
+    """
+    yield from what.folder.files(own.samples(what.plan, database, store, what.canvas, images=images, there=there))
 
 
 def zipped(found: Iterator[File]) -> Iterator[bytes]:
@@ -110,12 +116,14 @@ def export_folder(
 ) -> dict[str, Any]:
     """Write our labels as `folder`, whole or not at all; an earlier export there is replaced. Returns what it holds, counted.
 
-    `beat` is called with the number of images after each. Raises as `gathered` does, and InputError where other files are in the way.
+    Images that the earlier one holds are kept: their names are the hashes of their bytes. `beat` is called with the number of images after each.
+    Raises as `gathered` does, and InputError where other files are in the way.
     """
     folder = ours(folder)
     what = gathered(database, settings, form, images=images)
     total = len(what.plan.items)
-    return written(files(what, database, ImageStore(settings.images_dir), images=images), what.folder, folder, lambda: beat(total))
+    found = files(what, database, ImageStore(settings.images_dir), images=images, there=_there(folder))
+    return written(_as_links(found, folder), what.folder, folder, lambda: beat(total))
 
 
 def written(found: Iterable[File], made: Folder, folder: Path, beat: Callable[[], object]) -> dict[str, Any]:
@@ -142,6 +150,17 @@ def _put_all(found: Iterable[File], draft: Path) -> Iterator[None]:
             yield
         for future in waiting:
             future.result()
+
+
+def _as_links(found: Iterable[File], folder: Path) -> Iterator[File]:
+    """What the earlier export in the folder holds gets a second name, until the folder is replaced."""
+    for file in found:
+        yield replace(file, linked=True) if isinstance(file.content, Path) and file.content.is_relative_to(folder) else file
+
+
+def _there(folder: Path) -> dict[str, Path]:
+    """Images of an earlier export, by their names without suffix."""
+    return {path.stem: path for path in folder.glob("images/*/*") if path.is_file()}
 
 
 def _replace(draft: Path, folder: Path) -> None:

@@ -31,10 +31,11 @@ UNUSABLE = "nothing of what was drawn can be used"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the folder: its name there, and its content, or the file that it is a copy of."""
+    """One file of the folder: its name there, and its content, or the file that it is a copy of; `linked`: that it may be another name of."""
 
     name: str
     content: bytes | Path
+    linked: bool = False
 
     def put(self, root: Path) -> None:
         target = os.path.join(root, self.name)  # noqa: PTH118  ten thousand of them: pathlib takes as long as the writing
@@ -46,10 +47,23 @@ class File:
 
     def _write(self, target: str) -> None:
         if isinstance(self.content, Path):
+            if self.linked and _link(self.content, target):
+                return
             shutil.copyfile(self.content, target)
         else:
             with open(target, "wb", buffering=0) as stream:  # noqa: PTH123
                 stream.write(self.content)
+
+
+def _link(source: Path, target: str) -> bool:
+    """Another name for a file; False where the file system has none. FileNotFoundError without the folder."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

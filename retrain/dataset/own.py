@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,30 @@ from retrain.dataset.folder import Excluded, Sample
 ORIENTATION = 0x0112
 PORTION = 200
 SAME = 0.01  # pixels
+NOTHING: Mapping[str, Path] = {}
 
 
 def samples(
-    plan: Plan, database: Database, store: ImageStore, canvas: Canvas | None, *, images: bool = True
+    plan: Plan, database: Database, store: ImageStore, canvas: Canvas | None, *, images: bool = True, there: Mapping[str, Path] = NOTHING
 ) -> Iterator[Sample | Excluded]:
-    """Each label of the plan as a sample; one whose image is lost is excluded. With `canvas`, all that was drawn; else boxes alone."""
+    """Each label of the plan as a sample; one whose image is lost is excluded. With `canvas`, all that was drawn; else boxes alone.
+
+    `there` are upright images that need not be read from the store, by `stem`.
+    """
     for start in range(0, len(plan.items), PORTION):
         portion = plan.items[start : start + PORTION]
         results = _results(database, [item.label_id for item in portion]) if canvas else {}
         for item in portion:
-            yield _sample(item, store if images else None, drawing(item, canvas, results.get(item.label_id)))
+            yield _sample(item, store if images else None, there, drawing(item, canvas, results.get(item.label_id)))
     for one in plan.excluded:
         yield Excluded(one.task, one.sha256, one.reason, told={"key": one.key, "label": one.label_id})
 
 
-def _sample(item: Item, store: ImageStore | None, drawn: Drawing) -> Sample | Excluded:
+def _sample(item: Item, store: ImageStore | None, there: Mapping[str, Path], drawn: Drawing) -> Sample | Excluded:
     told = {"key": item.key, "label": item.label_id}
     try:
-        content, suffix = picture(item, store) if store else (None, "")
+        known = there.get(stem(item))
+        content, suffix = (None, "") if store is None else (known, known.suffix) if known else picture(item, store)
     except DatasetError as error:
         return Excluded(item.task, item.sha256, error.message, drawn.regions, told)
     return Sample(item.task, stem(item), item.sha256, item.split, drawn, content, suffix, item.source, told)

@@ -71,7 +71,10 @@ def test_zip_and_folder_are_the_same_and_ultralytics_reads_them(
     assert {name.split("/")[0] for name in zip_of(pieces(images=False))} == {"labels", "data.yaml", "manifest.json"}
     assert corrupt(tmp_path / "out") == {"train": (5, 5, 0), "val": (2, 2, 0)}
     label(7, 1, "train")
+    before = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("images/*/*")}
     assert export_folder(database, settings, tmp_path / "out")["images"] == {"train": 6, "holdout": 2}, "its caches are in nobody's way"
+    after = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("images/*/*")}
+    assert before.items() <= after.items() and len(after) == 8, "only the new image was written"
     assert len(folder_of(tmp_path / "out")) == 8 * 2 + 2
 
 
