@@ -146,11 +146,11 @@ def restore_version(
 
 
 def _matching(found: Found, renames: list[str], ignore_others: bool, as_json: bool) -> Matching:
-    from labelwheel.project import current_class_map
+    from labelwheel.project import current_classes
     from labelwheel.vision.class_match import Vocabulary, drawable, match_classes, parse_renames
     from labelwheel.vision.label_config import parse
 
-    known = with_project(lambda session, project, _: drawable(parse(project.label_config), current_class_map(session, project.id).labels))
+    known = with_project(lambda session, project, _: drawable(parse(project.label_config), current_classes(session, project.id)))
     matching = match_classes(found.names, Vocabulary(known), parse_renames(renames), ignore_others=ignore_others)
     if not as_json:
         show(matching.rows(), False, title="Its classes and our labels")

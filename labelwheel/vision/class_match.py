@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelwheel.errors import InputError
+from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.label_config import KEYPOINTS, SHOWS, ControlTag, trained_labels
 from labelwheel.vision.model_info import TASKS
 
@@ -103,10 +104,10 @@ def parse_renames(given: Iterable[str]) -> dict[str, str]:
     return {old: new for _, old, _, new in pairs}
 
 
-def vocabularies(tags: Sequence[ControlTag], name: str, trained: Sequence[str]) -> dict[str, Vocabulary]:
+def vocabularies(tags: Sequence[ControlTag], name: str, trained: ClassMap) -> dict[str, Vocabulary]:
     """Our labels for a model of each task that tags name (empty: the champion): those of the tags that can show it, and what these stand for.
 
-    `trained` are the class map's labels. The champion's boxes are what is trained and judged, so its classes must be among them.
+    `trained` is the class map. The champion's boxes are what is trained and judged, so its classes must be among them.
     """
     found = {task: Vocabulary(_names(tags, name, task), closed=False) for task in TASKS}
     if not name:
@@ -114,9 +115,10 @@ def vocabularies(tags: Sequence[ControlTag], name: str, trained: Sequence[str]) 
     return found
 
 
-def drawable(tags: Sequence[ControlTag], known: Sequence[str]) -> tuple[str, ...]:
-    """Labels of the class map that a person can draw today, in the order of the class map."""
-    return tuple(label for label in known if label in trained_labels(tags))
+def drawable(tags: Sequence[ControlTag], known: ClassMap) -> tuple[str, ...]:
+    """Classes that a person can draw today, under whatever name, in the order of the class map."""
+    drawn = {known.read(label) for label in trained_labels(tags)}
+    return tuple(label for label in known.active if label in drawn)
 
 
 def _names(tags: Sequence[ControlTag], name: str, task: str) -> tuple[str, ...]:

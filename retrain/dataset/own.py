@@ -15,6 +15,7 @@ from labelwheel.database.tables import AnnotationRevision, Label
 from labelwheel.errors import DatasetError, LabelwheelError
 from labelwheel.storage import ImageStore
 from labelwheel.vision import image
+from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.drawing import Canvas, Drawing, Shape
 from labelwheel.vision.drawn import Exclusion
@@ -27,6 +28,7 @@ ORIENTATION = 0x0112
 PORTION = 200
 SAME = 0.01  # pixels
 NOTHING: Mapping[str, Path] = {}
+UNCHANGED = ClassMap()
 
 
 def samples(
@@ -40,7 +42,7 @@ def samples(
         portion = plan.items[start : start + PORTION]
         results = _results(database, [item.label_id for item in portion]) if canvas else {}
         for item in portion:
-            yield _sample(item, store if images else None, there, drawing(item, canvas, results.get(item.label_id)))
+            yield _sample(item, store if images else None, there, drawing(item, canvas, results.get(item.label_id), plan.class_map))
     for one in plan.excluded:
         yield Excluded(one.task, one.sha256, one.reason, told={"key": one.key, "label": one.label_id})
 
@@ -82,10 +84,11 @@ def upright(data: bytes) -> bytes:
     return bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
-def drawing(item: Item, canvas: Canvas | None, result: Sequence[Any] | None) -> Drawing:
+def drawing(item: Item, canvas: Canvas | None, result: Sequence[Any] | None, classes: ClassMap = UNCHANGED) -> Drawing:
     """What the item's label holds, in pixels; with `canvas` and the annotation's `result` also its turned corners, outlines, points, choices.
 
-    Which boxes count was decided when the label was made, perhaps out of several annotations: they are taken from it.
+    Which boxes count was decided when the label was made, perhaps out of several annotations: they are taken from it. Names are read as
+    `classes` reads them.
     """
     size = item.width, item.height
     dropped = [Exclusion(region["region_id"], region["reason"]) for region in item.dropped]
@@ -94,7 +97,10 @@ def drawing(item: Item, canvas: Canvas | None, result: Sequence[Any] | None) -> 
     raw = canvas.read(result, size)
     corners = {shape.region_id: shape for shape in raw.shapes if shape.kind == RECTANGLES}
     shapes = [_exact(box, corners.get(box.region_id)) for box in item.boxes]
-    shapes += [shape for shape in raw.shapes if shape.kind != RECTANGLES]
+    others = [shape for shape in raw.shapes if shape.kind != RECTANGLES]
+    gone = [shape for shape in others if classes.knows(shape.label) and classes.read(shape.label) is None]
+    shapes += [shape._replace(label=classes.read(shape.label) or shape.label) for shape in others if shape not in gone]
+    dropped += [Exclusion(shape.region_id, classes.why_not(shape.label)) for shape in gone]
     told = {region["region_id"] for region in item.dropped} | {shape.region_id for shape in shapes}
     left = [*dropped, *(one for one in raw.exclusions if one.region_id not in told)]
     return Drawing(size, shapes, raw.marks, raw.choices, left, len(shapes) + len(raw.marks) + len(left))

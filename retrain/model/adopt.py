@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, ModelVersion, Project
 from labelwheel.errors import InputError, ModelError
-from labelwheel.project import current_class_map
+from labelwheel.project import classes_of, current_class_map
 from labelwheel.registry import Registry
 from labelwheel.settings import Settings
 from labelwheel.vision.class_match import Matching, match_classes, vocabularies
@@ -70,7 +70,8 @@ class Adoption:
             )
         with database.read() as session:
             self._class_map = current_class_map(session, project.id)
-        self._ours = vocabularies(parse(project.label_config), offer.name, self._class_map.labels)
+            classes = classes_of(session, self._class_map)
+        self._ours = vocabularies(parse(project.label_config), offer.name, classes)
         self.sha256 = _digest(offer.path)
         labels = sorted((task, ours.labels) for task, ours in self._ours.items())
         content = [project.salt, self.sha256, sorted(offer.renames.items()), offer.ignore_others, offer.name, labels]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwheel.errors import InputError
+from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.class_match import Matching, Vocabulary, drawable, match_classes, parse_renames, vocabularies
 from labelwheel.vision.label_config import ControlTag, parse
 
@@ -63,7 +64,12 @@ def test_renames_are_read_from_a_command_line() -> None:
 
 
 def test_only_labels_that_can_be_drawn_today_count() -> None:
-    assert drawable([ControlTag("RectangleLabels", "label", "image", "image", ("spur", "open"))], LABELS) == ("open", "spur")
+    assert drawable([ControlTag("RectangleLabels", "label", "image", "image", ("spur", "open"))], ClassMap(tuple(LABELS))) == (
+        "open",
+        "spur",
+    )
+    renamed = ClassMap(("gap", "short", "spur"), {1: None}, {"open": 0})
+    assert drawable([ControlTag("RectangleLabels", "label", "image", "image", ("spur", "open", "short"))], renamed) == ("gap", "spur")
 
 
 @given(st.lists(names, unique=True, min_size=1), st.lists(names, unique=True, min_size=1), st.booleans())
@@ -93,7 +99,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 
 def test_a_model_is_matched_with_the_tags_that_can_show_it() -> None:
     tags = parse(CONFIG)
-    champion, pose, grade = (vocabularies(tags, name, LABELS) for name in ("", "pose", "grade"))
+    champion, pose, grade = (vocabularies(tags, name, ClassMap(tuple(LABELS))) for name in ("", "pose", "grade"))
     assert champion["detect"] == Vocabulary(("open", "spur"))
     assert champion["segment"] == Vocabulary(("open", "spur"), closed=False)
     assert pose["pose"] == Vocabulary(("body", "person", "rider", "dog"), closed=False)
