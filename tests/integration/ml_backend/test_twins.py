@@ -22,7 +22,7 @@ def still(seed: int, level: int) -> bytes:
 def arrive(line: Line, name: str, data: bytes, at: str = "06:00:00", source: str = "line-a") -> str:
     fields = {"source": source, "external_id": name, "captured_at": f"2026-11-23T{at}+00:00", "image": (BytesIO(data), "image.png")}
     answer = line.client.post("/inspect", data=fields, headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status_code == 200, answer.get_json()
+    assert answer.status_code == 201, answer.get_json()
     return split(line, name)
 
 
