@@ -21,7 +21,9 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").
 WRITTEN = [path for path in DOCUMENTS if path.name not in GENERATED]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-COMMAND = re.compile(r"(?<![\w./@=-])(?:\.venv/bin/)?labelwheel ((?:(?:serve|model|models|classes|dataset|labels|image|queue) )?[a-z][a-z-]*)")
+COMMAND = re.compile(
+    r"(?<![\w./@=-])(?:\.venv/bin/)?labelwheel ((?:(?:serve|model|models|classes|dataset|labels|image|queue) )?[a-z][a-z-]*)"
+)
 SETTING = re.compile(rf"\b{PREFIX}[A-Z_]+")
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
