@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from labelwheel.augmentations import read_augmentations
 from labelwheel.errors import InputError
+from labelwheel.wording import faults
 
 CHAMPION, SCRATCH = "champion", "scratch"
 
@@ -47,10 +48,8 @@ def read_asked(given: Mapping[str, Any]) -> Asked:
     try:
         asked = Asked.model_validate(dict(given))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        raise InputError(
-            f"A run cannot be asked for that: {faults}.", f"A run may be asked for {', '.join(Asked.model_fields)}."
-        ) from error
+        found = faults(error, lambda place: ".".join(map(str, place)))
+        raise InputError(f"A run cannot be asked for that: {found}.", f"A run may be asked for {', '.join(Asked.model_fields)}.") from error
     if asked.architecture and asked.start != SCRATCH:
         raise InputError("Weights bring their architecture with them.", 'Ask for another architecture with `"start": "scratch"`.')
     return asked

@@ -14,8 +14,9 @@ from console.api.labeling_queue import ExportQuery, Label, QueueQuery, Said
 from labelwheel.settings import Settings
 from labelwheel.wording import faults
 from ml_backend.inspect import Arrival, Question
+from retrain.training.asked import Asked
 
-MODELS = (Label, Said, QueueQuery, LogQuery, ExportQuery, Arrival, Question, Settings)
+MODELS = (Label, Said, QueueQuery, LogQuery, ExportQuery, Arrival, Question, Settings, Asked)
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300)
 VALUE = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5), max_leaves=10
