@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from sqlalchemy.orm import Session
 
+from labelwheel import registry
 from labelwheel.database import Database, get_database, migrate
 from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Image, Label, Project, utcnow
 from labelwheel.settings import Settings, get_settings
@@ -52,6 +54,25 @@ def database(settings: Settings) -> Iterator[Database]:
     database = get_database(settings.database_url)
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without a run: making one takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    registry._make(folder / "mlflow.db", folder / "artifacts")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow(settings: Settings, empty_mlflow: Path) -> None:
+    """It lies where the settings say."""
+    lay_mlflow(settings.home, empty_mlflow)
+
+
+def lay_mlflow(home: Path, empty: Path) -> None:
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty, home / "mlflow" / "mlflow.db")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from retrain.training.spec import Result
 from tests.fixtures import figures
 from tests.fixtures.kills import House, Place
 from tests.fixtures.shapes import LABELS, SIDE, draw
-from tests.integration.retrain.conftest import RECIPE, labelled
+from tests.integration.retrain.conftest import RECIPE, labelled, lay_mlflow
 from tests.unit.vision.test_detector import METADATA, write_model
 
 TRAIN, HOLDOUT = 16, 8
@@ -66,12 +66,13 @@ TRAINING = (
     Place("exporting ONNX", "trainer", "retrain.training.spec:write", "before", 1, "Result"),
     Place("exporting ONNX", "trainer", "retrain.training.spec:write", "after", 1, "Result"),
 )
+MAKING = ("alembic.runtime.migration:HeadMaintainer.update_to_step", "labelwheel.registry:_make")  # MLflow's database
 AFTER = (
     Place("evaluating", "worker", "retrain.run.stages:judge"),
     Place("evaluating", "worker", "labelwheel.vision.detector:Detector.detect", "after", 3),
     Place("evaluating", "worker", "retrain.run.stages:_keep_model", "after"),
-    Place("registering", "worker", "alembic.runtime.migration:HeadMaintainer.update_to_step", "after", 25),  # as MLflow makes its database
-    Place("registering", "worker", "labelwheel.registry:_make", "after"),
+    Place("registering", "worker", MAKING[0], "after", 25),
+    Place("registering", "worker", MAKING[1], "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.run", "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.note", "after"),
     Place("registering", "worker", "labelwheel.registry:Registry.measure", "after"),
@@ -86,6 +87,7 @@ AFTER = (
     Place("deploying", "worker", "retrain.run.stages:conclude", "after"),
     Place("closing", "worker", "retrain.run.close:_drop_dataset", "after"),
 )
+IN_PLACE = tuple(place for place in AFTER if place.target not in MAKING)
 CONTROL = (
     Place("control", "worker", "retrain.run.control:_train_and_score"),
     Place("control", "trainer", "os:getppid", "after", 2 + 2 * BATCHES),
@@ -108,23 +110,26 @@ def house(tmp_path: Path) -> House:
     return house
 
 
-def test_a_run_is_killed_after_its_training(house: House) -> None:
+def test_a_run_is_killed_after_its_training(house: House, empty_mlflow: Path) -> None:
     seed = int(os.environ.get("KILL_SEED") or secrets.randbelow(2**32))
     print(f"KILL_SEED={seed}")
     _as_if_trained(house)
-    for place in sorted(random.Random(seed).sample(AFTER, 2), key=AFTER.index):
+    lay_mlflow(house.home, empty_mlflow)
+    for place in sorted(random.Random(seed).sample(IN_PLACE, 2), key=IN_PLACE.index):
         house.die("run", 1, place, "worker")
     house.sweep()
     assert house.check(1, TRAIN) == "promoted"
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_kills_of_the_export(house: House) -> None:
     house.keep(QUEUED)
     _keep("exporting", _matrix(house, QUEUED, EXPORTING, ("worker",)))
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_kills_of_the_training(house: House) -> None:
     house.die("run", 1, Place("", "worker", "retrain.run.stages:train"), "worker")
     house.keep(EXPORTED)
@@ -132,6 +137,7 @@ def test_kills_of_the_training(house: House) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_kills_after_the_training(house: House) -> None:
     _as_if_trained(house)
     house.keep(TRAINED)
@@ -139,6 +145,7 @@ def test_kills_after_the_training(house: House) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_kills_at_any_moment(house: House) -> None:
     seed = int(os.environ.get("KILL_SEED") or secrets.randbelow(2**32))
     print(f"KILL_SEED={seed}")
@@ -148,6 +155,7 @@ def test_kills_at_any_moment(house: House) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(7200)
 def test_kills_of_the_control(house: House) -> None:
     found = list(_control(house))
     _keep("control", {"kills": len(found), "outcomes": dict(Counter(outcome for _, outcome in found))})

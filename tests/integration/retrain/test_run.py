@@ -32,6 +32,7 @@ from tests.fixtures.shapes import draw
 from tests.integration.retrain.conftest import command_of
 
 
+@pytest.mark.usefixtures("mlflow")
 def test_from_labels_to_a_served_model_through_a_kill(
     database: Database, settings: Settings, project: Project, label: Callable[..., None]
 ) -> None:

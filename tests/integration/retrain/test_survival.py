@@ -62,6 +62,7 @@ def test_what_is_about_to_serve_cannot_be_cancelled_and_what_is_cancelled_writes
         assert not session.scalars(select(Decision)).all()
 
 
+@pytest.mark.usefixtures("mlflow")
 def test_ended_runs_leave_what_serves_a_rollback_a_control_or_a_run_and_little_else(
     database: Database, settings: Settings, project: Project
 ) -> None:
