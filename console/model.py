@@ -185,7 +185,7 @@ def _tell(adopted: Adopted, serves: str | None, asked: Promotion | None, as_json
         return
     screen.print(f"[green]✓[/] {'It is' if adopted.fresh else 'Known already: it is'} {title}.", highlight=False)
     for reason in asked.judged.verdict.reasons if asked and asked.judged else ():
-        screen.print(f"  {reason}", highlight=False)
+        screen.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
     how = f"It serves, as {serves}." if serves else f"It does not serve. Let it: `labelwheel promote {title}`."
     screen.print(f"  {how}", highlight=False)
     if not adopted.version.weights_uri:

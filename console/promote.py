@@ -111,13 +111,13 @@ def verdict_of(asked: Promotion) -> dict[str, Any]:
 def _tell(asked: Promotion) -> None:
     if asked.judged is not None:
         for reason in asked.judged.verdict.reasons:
-            screen.print(reason, highlight=False, markup=False)
+            screen.print(reason, highlight=False, markup=False, soft_wrap=True)
         _show(asked.judged.verdict.slices)
     if serves(asked) and asked.deployment:
         how = "serves, against the gate's verdict" if asked.overridden else "serves now" if asked.fresh else "serves already"
         screen.print(f"[green]✓[/] {asked.version.title} {how}, as {asked.deployment.served_as}.", highlight=False)
     else:
-        screen.print(LEAVE.format(asked.version.title), highlight=False, markup=False)
+        screen.print(LEAVE.format(asked.version.title), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(slices: tuple[dict[str, Any], ...]) -> None:
