@@ -72,6 +72,6 @@ def _aged(state: PolicyState, trained_at: datetime, rules: PolicyRules, now: dat
     enough = f"{state.new_labels} of {rules.age_new_labels} new training labels"
     if due > now:
         text = f"From {due:%Y-%m-%d %H:%M} UTC on, {rules.max_age_days} days after the last training: {enough}."
-        return Reason("age", text, False, state.new_labels, rules.age_new_labels, "cause")
+        return Reason("age", text, False, kind="cause")
     text = f"The last training is more than {rules.max_age_days} days ago: {enough}."
     return Reason("age", text, state.new_labels >= rules.age_new_labels, state.new_labels, rules.age_new_labels, "cause")
