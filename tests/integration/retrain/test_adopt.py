@@ -198,10 +198,12 @@ def _assert_a_warm_start_keeps_the_classes(path: Path, network: Any) -> None:
     """The trainer's own network for our two classes, before its first update, against the three classes of the weights."""
     from ultralytics import YOLO
 
+    from retrain.training.spec import Spec
     from retrain.training.train import _trainer
 
     start = YOLO(path).model
-    trainer = _trainer().__new__(_trainer())
+    recipe = Spec("folder", "data.yaml", "best.pt", 4, 1, 4, SIDE, 1e-3, 1, 1, 0)
+    trainer = (kind := _trainer(recipe)).__new__(kind)
     trainer.data, trainer.args = {"nc": 2, "channels": 3, "names": {0: "open", 1: "short"}}, types.SimpleNamespace()
     warm = trainer.get_model(cfg=start.yaml, weights=start, verbose=False)
     for ours, theirs in zip(warm.model[-1].cv3, network.model[-1].cv3, strict=True):
