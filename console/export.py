@@ -1,6 +1,6 @@
 """Exports: approved labels, or tasks of any Label Studio, as a folder that ultralytics reads; streamed as a zip, or written to disk.
 
-One image is in hand at a time, so an export of any size takes no more memory than its list. What the folder holds besides is never touched.
+A few images are in hand at a time, so an export of any size takes little more memory than its list. What the folder holds besides is never touched.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -30,7 +32,7 @@ from retrain.dataset.format import Format
 
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time in zips: equal labels give equal bytes
 CHUNK = 2**20
-WRITERS, WAITING = 8, 64  # files that are written at once, and at most wait for it
+WRITERS, PORTION = 4, 16  # how many write at once, and files that each is given
 NOTHING: Mapping[str, Path] = {}
 
 
@@ -60,7 +62,7 @@ def gathered(database: Database, settings: Settings, form: Format = Format.yolo,
     canvas = None if form is Format.yolo else Canvas(answering_tags(config))  # plain YOLO is what we train on: the label's boxes
     known = ClassMap() if form is Format.cls else plan.class_map
     folder = Folder(form, class_ids(form, canvas, known) if canvas else known, canvas.skeleton if canvas else ())
-    folder.told = {"content_hash": plan.content_hash}
+    folder.told = {"content_hash": plan.content_hash, "holdout": plan.holdout, "retired": sorted(plan.class_map.retired)}
     return Gathered(plan, canvas, folder)
 
 
@@ -131,25 +133,32 @@ def written(found: Iterable[File], made: Folder, folder: Path, beat: Callable[[]
     draft, seen = folder.with_name(f".{folder.name}.draft"), 0
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    for _ in _put_all(found, draft):
-        while seen < len(made.entries):
-            seen += 1
-            beat()
+    with closing(_put_all(found, draft)) as steps:  # whatever ends it, no thread writes on
+        for _ in steps:
+            while seen < len(made.entries):
+                seen += 1
+                beat()
     _replace(draft, folder)
     return {**made.counts(), "note": made.note}
 
 
-def _put_all(found: Iterable[File], draft: Path) -> Iterator[None]:
+def _put_all(found: Iterable[File], draft: Path) -> Generator[None, None, None]:
     """Write files, several at a time: a disk, above all one in the network, takes longer to make a file than we to know what is in it."""
+    rest = iter(found)
     with ThreadPoolExecutor(WRITERS) as pool:
         waiting: deque[Future[None]] = deque()
-        for file in found:
-            waiting.append(pool.submit(file.put, draft))
-            if len(waiting) > WAITING:
+        while portion := list(islice(rest, PORTION)):
+            waiting.append(pool.submit(_put, portion, draft))
+            if len(waiting) > WRITERS:
                 waiting.popleft().result()
             yield
         for future in waiting:
             future.result()
+
+
+def _put(files: Sequence[File], draft: Path) -> None:
+    for file in files:
+        file.put(draft)
 
 
 def _as_links(found: Iterable[File], folder: Path) -> Iterator[File]:

@@ -158,10 +158,11 @@ def _placed(label: str, kind: str, region: Value, value: Value, size: Size | Non
 
 def _shape(label: str, kind: str, parts: Sequence[Outline], corners: Outline, size: Size, identity: str) -> Shape | str:
     whole = parts[0] if len(parts) == 1 else outline.joined(parts) if parts else ()
-    if not math.isfinite(outline.area(whole)):
+    area = outline.area(whole)
+    if not math.isfinite(area):
         return "its place is not a number"
     inside = outline.clipped(whole, *size) if whole else ()
-    if abs(outline.area(inside)) < LEAST_AREA:
+    if abs(area if inside is whole else outline.area(inside)) < LEAST_AREA:
         return "no area inside the image"
     return Shape(label, kind, inside, identity, corners, tuple(parts) if kind == BRUSHES else ())
 
@@ -244,8 +245,7 @@ def skeleton(tags: Sequence[ControlTag]) -> tuple[Joint, ...]:
     return tuple(Joint(label, next(free) if rule.index is None else rule.index, rule.predicted) for label, rule in labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Posed:
+class Posed(NamedTuple):
     """An object and the points that it has, by their places."""
 
     shape: Shape

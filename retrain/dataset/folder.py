@@ -1,4 +1,4 @@
-"""An export in any format: every file of a folder that ultralytics reads, one image in hand at a time, and a manifest that accounts for all.
+"""An export in any format: every file of a folder that ultralytics reads, made one after the other, and a manifest that accounts for all.
 
 The same for our labels and for tasks of any Label Studio: both come as samples.
 """
@@ -231,7 +231,7 @@ class Folder:
 
     def _manifest(self) -> bytes:
         """JSON with a line for each item: ten thousand of them can be read, compared and searched by line."""
-        items = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in self.entries)
+        items = ",\n".join(map(json.JSONEncoder(ensure_ascii=False).encode, self.entries))
         return (json.dumps(self.head(), indent=1, ensure_ascii=False)[:-2] + f',\n "items": [\n{items}\n ]\n}}\n').encode()
 
     def counts(self) -> dict[str, Any]:

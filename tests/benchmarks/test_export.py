@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from tests.fixtures.line import LABELS
 
 pytestmark = pytest.mark.timeout(1200)
 
-TASKS, BOXES, ROUNDS = 10_000, 8, 3
+TASKS, BOXES, ROUNDS = int(os.environ.get("BENCH_EXPORT_TASKS", "10000")), 8, 2
 
 
 @pytest.fixture(scope="module")
