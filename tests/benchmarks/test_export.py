@@ -55,7 +55,7 @@ def _task(number: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _region(identity: str, x: float, y: float, w: float, h: float, turn: float, label: int, place: int) -> dict[str, Any]:
-    value = {"x": 80 * x, "y": 80 * y, "width": 2 + 18 * w, "height": 2 + 18 * h, "rotation": 360 * turn if place % 2 else 0}
+    value = {"x": 25 + 50 * x, "y": 25 + 50 * y, "width": 2 + 18 * w, "height": 2 + 18 * h, "rotation": 360 * turn if place % 2 else 0}
     return {
         "id": identity,
         "type": "rectanglelabels",
@@ -68,24 +68,23 @@ def _region(identity: str, x: float, y: float, w: float, h: float, turn: float, 
     }
 
 
-def _theirs(source: Path, out: Path, form: Format) -> None:
+def _theirs(source: Path, out: Path) -> None:
     from label_studio_sdk.converter import Converter
 
     converter = Converter(config=LABEL_CONFIG, project_dir=str(source), download_resources=False)
-    convert = converter.convert_to_coco if form is Format.coco else converter.convert_to_yolo
-    convert(str(source / "tasks.json"), str(out), is_dir=False)
+    converter.convert_to_yolo(str(source / "tasks.json"), str(out), is_dir=False)
 
 
-def _ours(source: Path, out: Path, form: Format) -> None:
-    export_tasks(source / "tasks.json", source / "config.xml", out, form, Settings(home=source / "home"), images=False)
+def _ours(source: Path, out: Path) -> None:
+    export_tasks(source / "tasks.json", source / "config.xml", out, Format.yolo, Settings(home=source / "home"), images=False)
 
 
-def _seconds(act: Callable[[Path, Path, Format], None], source: Path, out: Path, form: Format) -> tuple[float, float]:
+def _seconds(act: Callable[[Path, Path], None], source: Path, out: Path) -> tuple[float, float]:
     """Wall and CPU seconds."""
     shutil.rmtree(out, ignore_errors=True)
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    act(source, out, form)
+    act(source, out)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
@@ -94,11 +93,10 @@ def test_ten_thousand_tasks(source: Path, tmp_path: Path, seed: int) -> None:
 
     logging.getLogger(Converter.__module__).setLevel(logging.CRITICAL)
     found: dict[str, Any] = {"seed": seed, "tasks": TASKS, "boxes": TASKS * BOXES, "rounds": ROUNDS}
-    for form in (Format.yolo, Format.coco):
-        rounds = [[_seconds(act, source, tmp_path / "out", form) for act in (_theirs, _ours)] for _ in range(ROUNDS)]
-        for place, name in enumerate(("wall", "cpu")):
-            theirs, ours = (min(one[who][place] for one in rounds) for who in (0, 1))
-            found[f"{form} {name}"] = {"sdk_seconds": round(theirs, 2), "our_seconds": round(ours, 2), "times": round(theirs / ours, 2)}
-        labels = (tmp_path / "out/labels/train").glob("*.txt")
-        assert sum(len(path.read_text().splitlines()) for path in labels) == TASKS * BOXES
+    rounds = [[_seconds(act, source, tmp_path / "out") for act in (_theirs, _ours)] for _ in range(ROUNDS)]
+    for place, name in enumerate(("wall", "cpu")):
+        theirs, ours = (min(one[who][place] for one in rounds) for who in (0, 1))
+        found[name] = {"sdk_seconds": round(theirs, 2), "our_seconds": round(ours, 2), "times": round(theirs / ours, 2)}
+    labels = (tmp_path / "out/labels/train").glob("*.txt")
+    assert sum(len(path.read_text().splitlines()) for path in labels) == TASKS * BOXES
     figures.write("bench/export.json", found)
