@@ -34,7 +34,8 @@ def run_control(work: Work) -> None:
         return
     attempts = (row.control or {}).get("attempts", 0)
     if attempts >= MOST_FRUITLESS:
-        _record(work, {"state": "failed", "error": f"It was interrupted {attempts} times without a word."})
+        said = (row.control or {}).get("error") or f"It was interrupted {attempts} times without a word."
+        _end(work, {"state": "failed", "error": said})
         return
     _record(work, {"state": "due", "attempts": attempts + 1})
     try:
@@ -43,9 +44,16 @@ def run_control(work: Work) -> None:
         _record(work, {"state": "due", "attempts": attempts})
         log.info("control gave way to a training", run=row.id)
         return
-    except Exception as error:
+    except DatasetError as error:  # the same labels would end the same way
         outcome = {"state": "failed", "error": str(error)}
-        log.exception("control failed", run=row.id)
+    except Exception as error:
+        log.exception("control stumbled", run=row.id)
+        _record(work, {"state": "due", "attempts": attempts + 1, "error": str(error)})
+        return
+    _end(work, outcome)
+
+
+def _end(work: Work, outcome: dict[str, Any]) -> None:
     shutil.rmtree(work.folder / "control", ignore_errors=True)
     _record(work, outcome)
 
