@@ -52,15 +52,23 @@ def doubt_each(due: Mapping[int, View], known: Mapping[int, View]) -> dict[int, 
         mine = {key: view for key, view in due.items() if key % FOLDS == fold}
         if mine:
             experience = learn(view for key, view in sorted(everything.items()) if key % FOLDS != fold)
-            found |= {key: doubt(view, experience) for key, view in mine.items()}
+            found |= dict(zip(mine, doubt_all(list(mine.values()), experience), strict=True))
     return found
 
 
 def doubt(view: View, experience: Experience) -> Doubt:
     """Judge an image's label by what is known of the model."""
-    likely = experience.likely(view.disagreements)
-    pairs = sorted(zip(view.disagreements, likely, strict=True), key=lambda pair: -pair[1])
-    faults = [_fault(one, share) for one, share in pairs]
+    return doubt_all([view], experience)[0]
+
+
+def doubt_all(views: Sequence[View], experience: Experience) -> list[Doubt]:
+    """`doubt` of many, at one call of the classifier."""
+    likely = iter(experience.likely([one for view in views for one in view.disagreements]))
+    return [_doubt([(one, next(likely)) for one in view.disagreements]) for view in views]
+
+
+def _doubt(judged: Sequence[tuple[Disagreement, float]]) -> Doubt:
+    faults = [_fault(one, share) for one, share in sorted(judged, key=lambda pair: -pair[1])]
     worst = faults[0].score if faults else 0.0
     return Doubt(round(1 - worst, 5), tuple(fault for fault in faults if fault.score >= LEAST)[:MOST])
 

@@ -36,7 +36,10 @@ class Experience:
         """How likely the label is wrong there (0–1), for each disagreement."""
         if not found or self.classifier is None:
             return [_at_its_word(one) for one in found]
-        share = self.classifier.predict_proba(_clues(found, self.labels))[:, 1].clip(1e-9, 1 - 1e-9)
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # as above
+            share = self.classifier.predict_proba(_clues(found, self.labels))[:, 1].clip(1e-9, 1 - 1e-9)
         odds = self.shift * share / (1 - share)
         return [float(value) for value in odds / (1 + odds)]
 
@@ -55,15 +58,18 @@ def learn(views: Iterable[View]) -> Experience:
     clues = np.concatenate([_clues(wrong, labels), _clues(right, labels), _clues(wrong, labels)])
     truth = np.repeat([True, False], [len(wrong), len(right) + len(wrong)])
     weight = np.repeat([1.0, 1.0, OLD / len(wrong)], [len(wrong), len(right), len(wrong)])
-    return Experience(_classifier().fit(clues, truth, weight), ERRORS * drawn / bearing, labels)  # each way was planted once in each
+    return Experience(_trained(clues, truth, weight), ERRORS * drawn / bearing, labels)  # each way was planted once in each
 
 
-def _classifier() -> Any:
+def _trained(clues: Floats, truth: Any, weight: Floats) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     surer = [int(place == SURER) for place in range(len(_COLUMNS))]
     shape = {"max_iter": 120, "learning_rate": 0.08, "max_leaf_nodes": 12, "min_samples_leaf": 15, "l2_regularization": 1.0}
-    return HistGradientBoostingClassifier(**shape, monotonic_cst=surer, early_stopping=False, random_state=SEED)
+    model = HistGradientBoostingClassifier(**shape, monotonic_cst=surer, early_stopping=False, random_state=SEED)
+    with threadpool_limits(1):  # little work: threads that wait for each other would take other programs' cores
+        return model.fit(clues, truth, weight)
 
 
 _COLUMNS = ("kind", "strength", "confidence", "held", "near", "fit", "iou", "rival", "again", "covered", "area", "label", "other")

@@ -64,7 +64,7 @@ def faults(wheel: Wheel) -> set[str]:
 
 def test_a_label_studio_restored_from_its_backup(tmp_path: Path, bell: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("mirror", "sweep", "pull"):
-        monkeypatch.setattr(f"sync.{module}.CLOCK", timedelta(0))  # here a backup is some moments old, not some days
+        monkeypatch.setattr(f"sync.exchange.{module}.CLOCK", timedelta(0))  # here a backup is some moments old, not some days
     server_settings = settings_for(tmp_path / "studio")
     server_settings.home.mkdir()
     file, copy = server_settings.home / "label-studio" / DATABASE, tmp_path / "backup.sqlite3"

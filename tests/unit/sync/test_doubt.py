@@ -69,7 +69,7 @@ def test_the_surer_the_model_the_greater_the_doubt(seed: int, one: float, other:
     assert score(strong) <= score(weak)
 
 
-def haunted(share: float, count: int = 120) -> list[View]:
+def haunted(share: float, count: int = 60) -> list[View]:
     """A model that agrees with people, but sees a ghost in the corner of this share of the boards."""
     ghost = Detection("open", Box(700, 700, 720, 720), 0.9)
     boards = [(board(seed), [ghost] * (seed % 100 < 100 * share)) for seed in range(count)]
@@ -86,8 +86,8 @@ def test_a_model_that_often_sees_ghosts_is_doubted_instead() -> None:
 
 
 def test_what_a_label_says_of_itself_does_not_count() -> None:
-    """One board of two hundred has a box too few: it is judged by the others."""
-    views = {number: compare(board(number), seen(board(number), 0.9)) for number in range(200)}
+    """One board of sixty has a box too few: it is judged by the others."""
+    views = {number: compare(board(number), seen(board(number), 0.9)) for number in range(60)}
     spoilt = plant(board(7), "removed", LABELS, np.random.default_rng(7))
     views[7] = compare(spoilt.boxes, seen(board(7), 0.9))
     judged = doubt_each(views, {})
