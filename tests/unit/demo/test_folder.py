@@ -97,13 +97,3 @@ def test_any_label_survives_the_template() -> None:
     labels = ['a "b" & <c>', "d", *(f"l{number}" for number in range(12))]
     tree = ET.fromstring(label_config(labels))
     assert [node.get("value") for node in tree.iter("Label")] == labels
-
-
-def test_deeppcb_reads_whole() -> None:
-    folder = Path("/work/shared/deeppcb")
-    if not folder.is_dir():
-        pytest.skip("DeepPCB is not on this machine")
-    frames = read(folder)
-    assert len(frames) == 989
-    assert sum(len(frame.truth) for frame in frames) == 6739
-    assert {frame.source for frame in frames} == {"00041", "13000", "20085", "77000", "92000"}
