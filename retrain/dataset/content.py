@@ -150,7 +150,7 @@ def gather(session: Session, splits: Mapping[int, str], classes: class_map.Class
     image is not nothing.
     """
     rows = list(_labels(session, splits))
-    tasks, sources = _tasks(session, rows), _sources(session, rows)
+    tasks, sources = _tasks(session, rows), sources_of(session, (row.image_id for row in rows))
     found = [_item(row, splits[row.id], sources[row.image_id], tasks[row.id], classes) for row in rows]
     found.sort(key=lambda one: one.sha256)
     items, excluded = (one for one in found if isinstance(one, Item)), (one for one in found if isinstance(one, Excluded))
@@ -245,10 +245,10 @@ def _tasks(session: Session, rows: Sequence[Any]) -> dict[int, tuple[int, str]]:
     return found
 
 
-def _sources(session: Session, rows: Sequence[Any]) -> dict[int, str]:
+def sources_of(session: Session, image_ids: Iterable[int]) -> dict[int, str]:
     """Image id → source of its first capture."""
     found: dict[int, str] = {}
-    for some in portions(row.image_id for row in rows):
+    for some in portions(image_ids):
         query = select(Capture.image_id, Capture.source).where(Capture.image_id.in_(some)).order_by(Capture.id.desc())
         found.update(dict(session.execute(query).tuples().all()))
     return found

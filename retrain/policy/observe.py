@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Alert, Capture, Dataset, Label, ModelVersion, Project, TrainingRun
+from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Alert, Dataset, Label, ModelVersion, Project, TrainingRun
 from labelwheel.errors import NotFoundError
 from labelwheel.pause import RETRAINING, paused, told
 from labelwheel.project import current_class_map
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
-from retrain.dataset.content import portions
+from retrain.dataset.content import portions, sources_of
 from retrain.policy.state import TRAINED_TASK, ClassNews, Drifted, PolicyState, Tried
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -153,18 +153,9 @@ def _drifted(session: Session, project_id: int, fresh: Sequence[Fresh]) -> Itera
     for source, at in session.execute(query).tuples():
         raised[source] = min(raised.get(source, at), at)
     if raised:
-        sources = _sources(session, [one.image_id for one in fresh])
+        sources = sources_of(session, sorted(one.image_id for one in fresh))
         for source, since in sorted(raised.items()):
             yield Drifted(source, sum(sources.get(one.image_id) == source and one.at >= since for one in fresh), since)
-
-
-def _sources(session: Session, image_ids: Iterable[int]) -> dict[int, str]:
-    """Image id → source of its first capture, as datasets have it."""
-    found: dict[int, str] = {}
-    for some in portions(sorted(image_ids)):
-        query = select(Capture.image_id, Capture.source).where(Capture.image_id.in_(some)).order_by(Capture.id.desc())
-        found.update(dict(session.execute(query).tuples().all()))
-    return found
 
 
 def _tried(runs: Sequence[TrainingRun], now: str) -> Iterator[Tried]:

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import AnnotationRevision, Correction, Label, ModelVersion, TrainingRun
+from labelwheel.database.tables import AnnotationRevision, Correction, Label, TrainingRun
 from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
 from retrain.dataset import content, labels
 from retrain.policy import CALLED
-from retrain.run.status import find
+from retrain.run.status import find, title_of
 
 Scores = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def receipt(session: Session, project_id: int, run_id: int, settings: Settings) 
         raise ConflictError(
             f"Training {run_id} is {run.status}: its labels bought nothing yet.", "Ask for a run that was promoted or kept."
         )
-    names = (_title(session, run.champion_id), _title(session, run.challenger_id))
+    names = (title_of(session, run.champion_id), title_of(session, run.challenger_id))
     settled = Settled(run.id, run.status, run.cause, run.slice, *names, run.metrics, run.control, settings.gate_min_images)
     return account(settled, _batch(session, run))
 
@@ -101,11 +101,6 @@ def _seconds(session: Session, label_ids: Sequence[int]) -> Iterator[float]:
             seconds = corrected if corrected is not None else lead_time
             if seconds is not None:
                 yield float(seconds)
-
-
-def _title(session: Session, model_version_id: int | None) -> str | None:
-    version = session.get(ModelVersion, model_version_id) if model_version_id else None
-    return version.title if version else None
 
 
 def _control(run: Settled) -> Scores:

@@ -71,8 +71,8 @@ def _run(session: Session, row: TrainingRun) -> dict[str, Any]:
         "percent": round(row.percent, 1),
         "new_labels": row.new_labels,
         "attempts": row.attempts,
-        "champion": _title(session, row.champion_id),
-        "challenger": _title(session, row.challenger_id),
+        "champion": title_of(session, row.champion_id),
+        "challenger": title_of(session, row.challenger_id),
         "metrics": row.metrics,
         "gate": {"verdict": decision.verdict, "reasons": decision.reasons} if decision else None,
         "control": row.control,
@@ -83,7 +83,8 @@ def _run(session: Session, row: TrainingRun) -> dict[str, Any]:
     }
 
 
-def _title(session: Session, model_version_id: int | None) -> str | None:
+def title_of(session: Session, model_version_id: int | None) -> str | None:
+    """Name and number of a model version; None of none."""
     version = session.get(ModelVersion, model_version_id) if model_version_id else None
     return version.title if version else None
 

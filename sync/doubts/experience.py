@@ -55,7 +55,8 @@ def learn(views: Iterable[View]) -> Experience:
     bearing = sum(bool(view.boxes) for view in known)
     if bearing < FEWEST or not wrong:
         return Experience(None, 1.0, labels)
-    clues = np.concatenate([_clues(wrong, labels), _clues(right, labels), _clues(wrong, labels)])
+    planted_clues = _clues(wrong, labels)
+    clues = np.concatenate([planted_clues, _clues(right, labels), planted_clues])
     truth = np.repeat([True, False], [len(wrong), len(right) + len(wrong)])
     weight = np.repeat([1.0, 1.0, OLD / len(wrong)], [len(wrong), len(right), len(wrong)])
     return Experience(_trained(clues, truth, weight), ERRORS * drawn / bearing, labels)  # each way was planted once in each
