@@ -59,9 +59,9 @@ class _Shelf:
         found: list[Object] = []
         fresh: list[Object] = []
         try:
-            for item in plan.items:
+            for item, text in zip(plan.items, plan.texts, strict=True):
                 image = self._image(item) or self._new(item, store, fresh)
-                label = label_file(item, plan.class_map)
+                label = label_file(item, text)
                 found += [image, self._put(label.name, label.content)]
                 beat()
             found += [self._put(file.name, file.content) for file in index_files(plan)]

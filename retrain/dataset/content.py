@@ -22,6 +22,7 @@ from labelwheel.project import classes_of
 from labelwheel.vision import class_map
 from labelwheel.vision.detection import LabelledBox
 from retrain.dataset import labels
+from retrain.dataset.lines import to_text
 
 SQL_VARIABLES = 500  # older SQLite takes 999 in one statement
 QUARANTINED = "quarantined: it resembles images of both splits"
@@ -71,23 +72,28 @@ class Plan:
     class_map: class_map.ClassMap
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The label files of `items`: YOLO lines, empty where a person saw nothing."""
+        return tuple(to_text(item.boxes, self.class_map, item.width, item.height) for item in self.items)
+
+    @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over images, labels, boxes, splits and class ids.
+        """SHA-256 over images, labels, label files, splits and class names.
 
         The labels' ids are in it, so that a label drawn anew with equal boxes still counts as used once it was trained on.
         """
-        content = [[item.sha256, item.label_id, item.split, [_box_key(box) for box in item.boxes]] for item in self.items]
-        return hashlib.sha256(json.dumps([self.class_map.labels, content]).encode()).hexdigest()
+        lines = (f"{item.sha256} {item.label_id} {item.split}\n{text}" for item, text in zip(self.items, self.texts, strict=True))
+        return hashlib.sha256("\n".join((json.dumps(self.class_map.labels), *lines)).encode()).hexdigest()
 
     @cached_property
     def holdout(self) -> str | None:
-        """Version of the holdout: SHA-256 over its images, and over ids and places of their boxes. None when there is none.
+        """Version of the holdout: SHA-256 over its images and label files. None when there is none.
 
         Scores on one version compare, and on two they do not. A class that is only called otherwise makes no other version.
         """
-        ids = self.class_map.id_of
-        judged = [[item.sha256, [[ids(box.label), *_box_key(box)[1:]] for box in item.boxes]] for item in self.only("holdout")]
-        return hashlib.sha256(json.dumps(judged).encode()).hexdigest() if judged else None
+        pairs = zip(self.items, self.texts, strict=True)
+        judged = [f"{item.sha256}\n{text}" for item, text in pairs if item.split == "holdout"]
+        return hashlib.sha256("\n".join(judged).encode()).hexdigest() if judged else None
 
     def only(self, *splits: str) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.split in splits)
@@ -258,8 +264,3 @@ def portions(ids: Iterable[int]) -> Iterator[list[int]]:
     rest = iter(ids)
     while portion := list(islice(rest, SQL_VARIABLES)):
         yield portion
-
-
-def _box_key(box: LabelledBox) -> list[Any]:
-    place = box.box
-    return [box.label, round(place.x1, 4), round(place.y1, 4), round(place.x2, 4), round(place.y2, 4)]

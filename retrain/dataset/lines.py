@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from labelwheel.vision import outline
+from labelwheel.vision import geometry, outline
 from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.drawing import Drawing, Joint, Posed, Shape, Size, posed
 from labelwheel.vision.drawn import Exclusion
 from labelwheel.vision.outline import Outline
@@ -37,6 +38,24 @@ class Names:
         self.why_not = classes.why_not
         today = {name: classes.read(name) for name in (*classes.labels, *classes.former)}
         self.ids = {name: classes.id_of(label) for name, label in today.items() if label is not None}
+
+
+def to_text(boxes: Iterable[LabelledBox], classes: ClassMap, width: int, height: int) -> str:
+    """YOLO lines `class cx cy w h` in shares of the image; empty when a person saw nothing."""
+    lines = []
+    for box in boxes:
+        x, y, w, h = geometry.box_to_yolo(box.box, width, height)
+        lines.append(f"{classes.id_of(box.label)} {x:.{DECIMALS}f} {y:.{DECIMALS}f} {w:.{DECIMALS}f} {h:.{DECIMALS}f}\n")
+    return "".join(lines)
+
+
+def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[LabelledBox]:
+    """Inverse of `to_text`, up to its decimals."""
+    rows = (line.split() for line in text.splitlines())
+    return [
+        LabelledBox(classes.label_of(int(class_id)), geometry.yolo_to_box(*map(float, shares), width, height))  # type: ignore[call-arg]
+        for class_id, *shares in rows
+    ]
 
 
 def write(form: Format, drawing: Drawing, names: Names, joints: Sequence[Joint]) -> Written:

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from labelwheel.storage import ImageStore
-from labelwheel.vision import geometry
-from labelwheel.vision.class_map import ClassMap
-from labelwheel.vision.detection import LabelledBox
 from retrain.dataset.content import Excluded, Item, Plan
 from retrain.dataset.folder import FOLDERS, File
-from retrain.dataset.lines import DECIMALS
 from retrain.dataset.own import picture, stem
 
 
@@ -29,32 +25,14 @@ def write(plan: Plan, store: ImageStore, folder: Path, beat: Callable[[], object
     if not folder.exists():
         draft = folder.with_name(f".{folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        for item in plan.items:
+        for item, text in zip(plan.items, plan.texts, strict=True):
             image_file(item, store).put(draft)
-            label_file(item, plan.class_map).put(draft)
+            label_file(item, text).put(draft)
             beat()
         for file in index_files(plan):
             file.put(draft)
         draft.replace(folder)
     return folder / "data.yaml"
-
-
-def to_text(boxes: Iterable[LabelledBox], classes: ClassMap, width: int, height: int) -> str:
-    """YOLO lines `class cx cy w h` in shares of the image; empty when a person saw nothing."""
-    lines = []
-    for box in boxes:
-        x, y, w, h = geometry.box_to_yolo(box.box, width, height)
-        lines.append(f"{classes.id_of(box.label)} {x:.{DECIMALS}f} {y:.{DECIMALS}f} {w:.{DECIMALS}f} {h:.{DECIMALS}f}\n")
-    return "".join(lines)
-
-
-def from_text(text: str, classes: ClassMap, width: int, height: int) -> list[LabelledBox]:
-    """Inverse of `to_text`, up to its decimals."""
-    rows = (line.split() for line in text.splitlines())
-    return [
-        LabelledBox(classes.label_of(int(class_id)), geometry.yolo_to_box(*map(float, shares), width, height))  # type: ignore[call-arg]
-        for class_id, *shares in rows
-    ]
 
 
 def image_file(item: Item, store: ImageStore) -> File:
@@ -63,9 +41,9 @@ def image_file(item: Item, store: ImageStore) -> File:
     return File(f"images/{FOLDERS[item.split]}/{stem(item)}{suffix}", content)
 
 
-def label_file(item: Item, classes: ClassMap) -> File:
-    """The item's boxes."""
-    return File(_label_file(item), to_text(item.boxes, classes, item.width, item.height).encode())
+def label_file(item: Item, text: str) -> File:
+    """The item's boxes, as `Plan.texts` has them."""
+    return File(_label_file(item), text.encode())
 
 
 def index_files(plan: Plan) -> list[File]:

@@ -17,7 +17,7 @@ from labelwheel.errors import InputError
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, box_to_yolo
-from retrain.dataset.yolo import to_text
+from retrain.dataset.lines import to_text
 
 WIDTH, HEIGHT = 640, 480
 LABELS = ("open", "short")

@@ -27,6 +27,7 @@ from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box, iou_matrix
 from labelwheel.vision.image import digest
 from retrain.dataset import content, labels, yolo
+from retrain.dataset.lines import from_text, to_text
 from retrain.dataset.own import ORIENTATION
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -218,9 +219,7 @@ def test_labels_are_read_under_todays_names_and_a_removed_class_is_no_background
         renamed = change(session, lambda known: class_change.rename(known, "dent", "bump"))
         chosen = content.plan(session, 1, renamed, replay=None, seed=1)
         assert (chosen.class_map.labels, chosen.counts()["boxes"]) == (("bump", "scratch"), {"bump": 2, "scratch": 2})
-        assert [yolo.label_file(item, chosen.class_map).content for item in chosen.items] == [
-            yolo.label_file(item, before.class_map).content for item in before.items
-        ], "ids stay"
+        assert chosen.texts == before.texts, "ids stay"
         removed = change(session, lambda known: class_change.remove(known, "scratch"))
         chosen = content.plan(session, 1, removed, replay=None, seed=1)
         assert (chosen.counts()["boxes"], chosen.counts()["background"]) == ({"bump": 2}, 1)
@@ -231,7 +230,7 @@ def test_labels_are_read_under_todays_names_and_a_removed_class_is_no_background
         merged = change(session, lambda known: class_change.merge(known, ["bump", "scratch"], "mark"))
         chosen = content.plan(session, 1, merged, replay=None, seed=1)
         assert (chosen.counts()["boxes"], chosen.class_map.labels) == ({"mark": 4}, ("mark", "scratch"))
-        assert b"1 " not in b"".join(bytes(yolo.label_file(item, chosen.class_map).content) for item in chosen.items)  # type: ignore[arg-type]
+        assert "1 " not in "".join(chosen.texts)
         assert content.recall(session, stored.id) == before, "what was stored keeps its names"
 
 
@@ -294,7 +293,7 @@ def test_a_warm_start_takes_all_new_labels_all_of_the_holdout_and_its_share_of_o
 )
 def test_yolo_text_keeps_every_box(rows: list[tuple[str, float, float, float, float]], width: int, height: int) -> None:
     boxes = [LabelledBox(name, Box(x * width, y * height, min(x + w, 1) * width, min(y + h, 1) * height)) for name, x, y, w, h in rows]
-    back = yolo.from_text(yolo.to_text(boxes, CLASSES, width, height), CLASSES, width, height)
+    back = from_text(to_text(boxes, CLASSES, width, height), CLASSES, width, height)
     assert [box.label for box in back] == [box.label for box in boxes]
     if boxes:
         overlaps = iou_matrix([box.box.as_tuple() for box in boxes], [box.box.as_tuple() for box in back])
