@@ -18,7 +18,7 @@ from labelwheel.vision.label_config import answering_tags
 from retrain.dataset.folder import Folder
 from retrain.dataset.format import Format
 from retrain.dataset.pictures import Pictures
-from retrain.dataset.tasks import load, samples
+from retrain.dataset.tasks import load, samples, uncollected
 
 CLASSES_CURE = "Name a data.yaml, a manifest.json or a classes.txt of an earlier export."
 
@@ -45,9 +45,10 @@ def export_tasks(
     earlier = folder / "manifest.json"
     known = read_classes(classes or earlier) if classes or earlier.exists() else ClassMap()
     made = Folder(form, class_ids(form, canvas, known), canvas.skeleton)
-    tasks = load(source)
     look = Pictures(images_root or source.parent, settings) if images else None
-    return written(made.files(samples(tasks, canvas, look)), made, folder, lambda: beat(len(tasks)))
+    with uncollected():
+        tasks = load(source)
+        return written(made.files(samples(tasks, canvas, look)), made, folder, lambda: beat(len(tasks)))
 
 
 def read_classes(file: Path) -> ClassMap:

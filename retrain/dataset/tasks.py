@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -48,18 +49,19 @@ def load(path: Path) -> list[Any]:
     return tasks
 
 
-def _parse(data: bytes) -> Any:
-    """What is read has no cycles: to look for some, again and again, takes longer than to read."""
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of cycles: what an export reads and makes has none, and to look for some, again and again, takes as long as that."""
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _decode(data)
+        yield
     finally:
         if collects:
             gc.enable()
 
 
-def _decode(data: bytes) -> Any:
+def _parse(data: bytes) -> Any:
     try:
         from orjson import loads  # comes with DVC, and takes half the time
     except ImportError:
