@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
-
-# Student's t, two-sided 95 %, for 1 to 30 degrees of freedom.
-T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+from scipy.special import stdtrit  # Student's t
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ def summarise(values: Sequence[float]) -> Mean:
     if count == 1:
         return Mean(values[0], math.nan, math.nan, 1)
     error = stdev(values) / math.sqrt(count)
-    return Mean(fmean(values), error, T95[min(count - 1, len(T95)) - 1] * error, count)
+    return Mean(fmean(values), error, float(stdtrit(count - 1, 0.975)) * error, count)
 
 
 def gain(mine: Sequence[Point], other: Sequence[Point], axis: str, score: str) -> float:

@@ -6,15 +6,14 @@ gives the bounds. Of what was tried in simulation this has the right size on 50 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit  # Student's t: its share below a value, and the inverse
 
 from retrain.gate.precision import Floats, Ints, Matches, average_precision, mean
 
@@ -67,7 +66,7 @@ class Gain:
         """How often a model that is not worse looks this much worse, or more."""
         if not self.standard_error:
             return float(self.gain >= 0)
-        return student_share(self.gain / self.standard_error, self._freedom)
+        return float(stdtr(self._freedom, self.gain / self.standard_error))
 
     def enough(self, boxes: int) -> bool:
         """Whether the slice has boxes enough, on images enough, to be judged."""
@@ -81,18 +80,7 @@ class Gain:
         return max(self.images - 1, 1)
 
     def _t(self, confidence: float) -> float:
-        return student(confidence, self._freedom)
-
-
-def student(share: float, freedom: int) -> float:
-    """Below which value a share of Student's t lies (Cornish and Fisher's expansion, within a hundredth from 7 degrees of freedom on)."""
-    z = NormalDist().inv_cdf(share)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
-def student_share(value: float, freedom: int) -> float:
-    """Which share of Student's t lies below a value (its normal approximation, within two thousandths from 7 degrees of freedom on)."""
-    return NormalDist().cdf(value * (1 - 1 / (4 * freedom)) / math.sqrt(1 + value**2 / (2 * freedom)))
+        return float(stdtrit(self._freedom, confidence))
 
 
 @dataclass(frozen=True, eq=False)

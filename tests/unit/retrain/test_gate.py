@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.gate.anchor import Step, anchor_of
-from retrain.gate.compare import Gain, Holdout, Slice, student, student_share
+from retrain.gate.compare import Gain, Holdout, Slice
 from retrain.gate.decide import GateRules, Rival, Verdict, decide, surely_worse
 from retrain.gate.precision import Matches
 from tests.fixtures import gate_world as world
@@ -142,9 +142,11 @@ def test_models_without_a_common_class_are_not_compared() -> None:
 
 
 @pytest.mark.parametrize(("share", "freedom", "value"), [(0.975, 19, 2.093), (0.975, 299, 1.968), (0.9875, 49, 2.312), (0.9, 7, 1.415)])
-def test_students_t_is_the_table_s(share: float, freedom: int, value: float) -> None:
-    assert student(share, freedom) == pytest.approx(value, abs=0.01)
-    assert student_share(value, freedom) == pytest.approx(share, abs=0.002)
+def test_bounds_and_chances_are_student_s(share: float, freedom: int, value: float) -> None:
+    gain = Gain(0.5, 0.5 + value / 100, 0.01, images=freedom + 1, boxes=100)
+    assert gain.lower(share) == pytest.approx(0, abs=1e-5)
+    assert gain.upper(share) == pytest.approx(2 * value / 100, abs=1e-5)
+    assert gain.chance == pytest.approx(share, abs=1e-4)
 
 
 CHANCES = st.lists(st.floats(-8, 3), min_size=1, max_size=8)
