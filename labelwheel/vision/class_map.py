@@ -53,6 +53,15 @@ class ClassMap:
         """Whether a class has or had this name."""
         return self._id(label) is not None
 
+    def today(self, label: str) -> str | None:
+        """As `read`, but a name that no class has or had stays: it is somebody else's."""
+        return self.read(label) if self.knows(label) else label
+
+    @property
+    def changed(self) -> bool:
+        """Whether any class was ever renamed, merged or removed."""
+        return bool(self.retired or self.former)
+
     def named(self, label: str) -> str:
         """What the class of this id is called today, in use or not: by this, rows of old weights are found. Other names stay as they are."""
         class_id = self._id(label)
@@ -87,8 +96,8 @@ class ClassMap:
 
     def as_dict(self) -> Json:
         """JSON form."""
-        changed = {"retired": [list(pair) for pair in self.retired.items()], "former": dict(self.former)}
-        return {"labels": list(self.labels), **{name: value for name, value in changed.items() if value}}
+        told = {"retired": [list(pair) for pair in self.retired.items()], "former": dict(self.former)}
+        return {"labels": list(self.labels), **{name: value for name, value in told.items() if value}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ClassMap:

@@ -40,9 +40,9 @@ def seen_as(detections: Sequence[Detection], classes: ClassMap) -> list[Detectio
     A label that the class map never had is somebody else's, and stays. Where classes were merged, an object that a model found as two of
     them is found once.
     """
-    if not (classes.retired or classes.former):
+    if not classes.changed:
         return list(detections)
-    named = [(item, classes.read(item.label) if classes.knows(item.label) else item.label) for item in detections]
+    named = [(item, classes.today(item.label)) for item in detections]
     found = [item if label == item.label else replace(item, label=label) for item, label in named if label is not None]
     merged = {classes.read(classes.labels[class_id]) for class_id in classes.retired}
     return [item for number, item in enumerate(found) if item.label not in merged or not _hidden(item, found[:number])]
@@ -50,19 +50,18 @@ def seen_as(detections: Sequence[Detection], classes: ClassMap) -> list[Detectio
 
 def drawn_as(boxes: Iterable[LabelledBox], classes: ClassMap) -> list[LabelledBox]:
     """What a person drew, under today's names; boxes of removed classes are left out. Strangers stay."""
-    named = ((box, classes.read(box.label) if classes.knows(box.label) else box.label) for box in boxes)
+    named = ((box, classes.today(box.label)) for box in boxes)
     return [replace(box, label=label) for box, label in named if label is not None]
 
 
 def labels_seen(labels: Iterable[str], classes: ClassMap) -> list[str]:
     """Labels of a model under today's names, each once."""
-    named = (classes.read(label) if classes.knows(label) else label for label in labels)
-    return list(dict.fromkeys(label for label in named if label is not None))
+    return list(dict.fromkeys(label for label in map(classes.today, labels) if label is not None))
 
 
 def shown_under(tags: Sequence[ControlTag], classes: ClassMap) -> list[ControlTag]:
     """The tags, so that a class under its new name is shown by a label that still has an old one: Label Studio keeps labels that are drawn."""
-    return [_shown_under(tag, classes) for tag in tags] if classes.retired or classes.former else list(tags)
+    return [_shown_under(tag, classes) for tag in tags] if classes.changed else list(tags)
 
 
 def _shown_under(tag: ControlTag, classes: ClassMap) -> ControlTag:

@@ -12,14 +12,16 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import Project
 from labelwheel.errors import NotFoundError
+from labelwheel.project import current_classes
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.class_view import shown_under
 from labelwheel.vision.label_config import ControlTag, parse, trained_labels, trained_tags
 from sync.corrections.correct import OUTCOMES
 from sync.corrections.counts import standing
 from sync.corrections.seconds import Timed, at_work
 from sync.corrections.thresholds import Seen, Suggestions, suggest
-from sync.doubts.unseen import boxes_of, unseen_labels
+from sync.doubts.unseen import drawn_under, unseen_labels
 
 MOST_IMAGES = 2000
 
@@ -31,9 +33,10 @@ def suggestions(session: Session, project: Project, settings: Settings) -> dict[
         raise NotFoundError(
             "No model serves yet: nothing is shown from any threshold on.", "Label the first batch; the first model follows."
         )
-    tags = parse(project.label_config)
+    tags, classes = parse(project.label_config), current_classes(session, project.id)
     rows = unseen_labels(session, project.id, deployment.model_version_id, trained_tags(tags), MOST_IMAGES)
-    images = [Seen(boxes_of(label), found) for label, found in rows]
+    shown = shown_under(trained_tags(tags), classes)
+    images = [Seen(drawn_under(label, shown, classes), found) for label, found in rows]
     found = suggest(images, timed(session, project.id), current(tags, settings), _seed(project))
     return {"model_version": deployment.served_as, **as_dict(found)}
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, DatasetItem, Label, ModelVersion, Prediction, TrainingRun
 from labelwheel.project import current_classes
 from labelwheel.serving import detections_of
-from labelwheel.vision.class_view import seen_as, shown_under
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import drawn_as, seen_as, shown_under
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.label_config import ControlTag
 
@@ -55,11 +56,17 @@ def _newest(session: Session, project_id: int, model_version_id: int) -> dict[in
 
 def shown_as(detections: Sequence[Detection], tags: Sequence[ControlTag]) -> list[Detection]:
     """The detections under the labels that the tags show them by; those that none shows are left out."""
-    found = []
-    for item in detections:
-        label = next((shown[0] for tag in tags if (shown := tag.shows(item.label, 0))), None)
-        found += [replace(item, label=label)] if label is not None and not item.whole else []
-    return found
+    named = ((item, _shown(item.label, tags)) for item in detections if not item.whole)
+    return [replace(item, label=label) for item, label in named if label is not None]
+
+
+def drawn_under(label: Label, tags: Sequence[ControlTag], classes: ClassMap) -> list[LabelledBox]:
+    """The boxes of a label, under the labels that the tags show their classes by today; those that none shows keep their names."""
+    return [replace(box, label=_shown(box.label, tags) or box.label) for box in drawn_as(boxes_of(label), classes)]
+
+
+def _shown(label: str, tags: Sequence[ControlTag]) -> str | None:
+    return next((shown[0] for tag in tags if (shown := tag.shows(label, 0))), None)
 
 
 def boxes_of(label: Label) -> list[LabelledBox]:

@@ -22,6 +22,7 @@ from labelwheel.errors import LabelStudioError, LabelStudioUnreachable
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
+from labelwheel.project import current_classes
 from labelwheel.settings import Settings
 from sync.exchange.desk import Desk, open_desk
 from sync.exchange.pre_annotate import pre_annotate
@@ -113,9 +114,11 @@ def _reorder(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> 
 
 def _priorities(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> dict[str, float]:
     """New priorities by key, of those that move."""
-    champion, told = desk.line_up.champion.model_version_id if desk.line_up else None, rules(desk.settings, (), utcnow())
+    champion = desk.line_up.champion.model_version_id if desk.line_up else None
     with desk.database.read() as session:
-        seen = predictions(session, [row.queue_item.image_id for row in rows], champion)
+        classes = current_classes(session, desk.project.id)
+        seen = predictions(session, [row.queue_item.image_id for row in rows], champion, classes)
+    told = rules(desk.settings, (), utcnow(), classes)
     found = {}
     for row in rows:
         look = seen.get(row.queue_item.image_id)

@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from labelwheel.database.tables import Capture, Decision, QueueItem
 from labelwheel.settings import Settings
 from labelwheel.shares import OTHERS, read_shares, share_of
+from labelwheel.vision.class_map import ClassMap
 from sync.selection.rules import Rules
 
+UNCHANGED = ClassMap()
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 SELECTION, FIRST_BATCH = "selection", "first_batch"  # kinds of decisions
 
@@ -30,8 +32,11 @@ class Spent:
     label: str
 
 
-def rules(settings: Settings, spent: Sequence[Spent], now: datetime) -> Rules:
-    """The rules of a selection at `now`, where so much was chosen within 24 hours. Pure."""
+def rules(settings: Settings, spent: Sequence[Spent], now: datetime, classes: ClassMap = UNCHANGED) -> Rules:
+    """The rules of a selection at `now`, where so much was chosen within 24 hours. Pure.
+
+    What the settings say of a class, and what was spent on it, under any name that it had, is under the one that it has today.
+    """
     day, left = settings.budget_per_day, settings.budget_per_day - len(spent)
     if settings.budget_per_hour:
         left = min(left, settings.budget_per_hour - sum(item.at > now - HOUR for item in spent))
@@ -42,15 +47,23 @@ def rules(settings: Settings, spent: Sequence[Spent], now: datetime) -> Rules:
         low=settings.confidence_low,
         high=settings.confidence_high,
         least=settings.uncertainty_min,
-        weights=read_shares(settings.class_weights),
+        weights=under_today(read_shares(settings.class_weights), classes),
         spread=settings.spread,
         distance=settings.similar_distance,
         drift=max(math.ceil(settings.drift_share * day) - reasons["drift"], 0),
         novelty=max(math.ceil(settings.novelty_share * day) - reasons["novelty"], 0),
         novel_from=settings.novelty_from,
         sources=rooms(read_shares(settings.quota_sources), day, (item.source for item in spent)),
-        labels=rooms(read_shares(settings.quota_labels), day, (item.label for item in spent)),
+        labels=rooms(
+            under_today(read_shares(settings.quota_labels), classes), day, (classes.today(item.label) or item.label for item in spent)
+        ),
     )
+
+
+def under_today(shares: Mapping[str, float], classes: ClassMap) -> dict[str, float]:
+    """Shares of labels under today's names. What is said of a class by its name of today goes before what is said by a former one."""
+    former = {classes.today(name) or name: share for name, share in shares.items()}
+    return {name: shares.get(name, share) for name, share in former.items()}
 
 
 def first_rules(settings: Settings, spent: Sequence[Spent]) -> Rules:

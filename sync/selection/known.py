@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import exists, or_, select
 
-from labelwheel.database import Database
 from labelwheel.database.tables import Capture, Image, Label, QueueItem
 from sync.selection.candidate import Candidate
 from sync.selection.novelty import Matrix, novelty
-from sync.selection.pool import found_of, predictions, vector_of
+from sync.selection.pool import Pool, found_of, predictions, vector_of
 from sync.selection.rank import lot
 from sync.selection.score import Found
 from sync.selection.similar import Known, Seen, Sight
@@ -27,9 +26,9 @@ SLACK = 1.01  # products of matrices are a little less exact than `Seen`, which 
 class Neighbours:
     """The newest captures whose images are queued or labelled. What was seen in one is read when somebody looks like it."""
 
-    def __init__(self, database: Database, project_id: int, model_version_id: int, distance: float) -> None:
-        self._database, self._project_id, self._model_version_id = database, project_id, model_version_id
-        self._distance = distance
+    def __init__(self, pool: Pool, distance: float) -> None:
+        self._database, self._project_id, self._model_version_id = pool.database, pool.project_id, pool.model_version_id
+        self._classes, self._distance = pool.classes, distance
         self._rows = self._read()
         self._seen: dict[int, tuple[tuple[Found, ...] | None, bool]] = {}
 
@@ -101,11 +100,11 @@ class Neighbours:
         """Read what the model saw in these; where it has not looked, what a person drew."""
         missing = image_ids - self._seen.keys()
         with self._database.read() as session:
-            seen = predictions(session, missing, self._model_version_id)
+            seen = predictions(session, missing, self._model_version_id, self._classes)
             blind = missing - seen.keys()
             standing = (Label.withdrawn_at.is_(None), Label.superseded_by.is_(None))
             query = select(Label.image_id, Label.boxes).where(Label.image_id.in_(blind), *standing).order_by(Label.id)
-            drawn = {image_id: found_of(boxes) for image_id, boxes in session.execute(query).tuples()} if blind else {}
+            drawn = {image_id: found_of(boxes, self._classes) for image_id, boxes in session.execute(query).tuples()} if blind else {}
         for image_id in missing:
             found = seen[image_id].found if image_id in seen else drawn.get(image_id)
             self._seen[image_id] = found, image_id in drawn

@@ -13,12 +13,16 @@ from sqlalchemy.orm import Session, aliased
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Capture, Image, Label, Prediction, QueueEvent, QueueItem
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import seen_as
+from labelwheel.vision.detection import Detection
 from sync.selection.candidate import Candidate
 from sync.selection.score import Found
 from sync.selection.similar import Vector
 
 PORTION = 1000
 AUDITS = 1000  # audits of one selection; the rest wait for the next
+UNCHANGED = ClassMap()
 EXPIRY = "expiry"  # who takes back what nobody touched
 
 
@@ -43,12 +47,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The pool of a project. `deployed_at` is when the model that serves was deployed: what expired before may be chosen again."""
+    """The pool of a project. `deployed_at` is when the model that serves was deployed: what expired before may be chosen again.
+
+    What the model saw is read under the names that `classes` have today.
+    """
 
     database: Database
     project_id: int
     deployed_at: datetime | None
     model_version_id: int | None
+    classes: ClassMap = UNCHANGED
 
     def portions(self) -> Iterator[list[Row]]:
         """All but the audits."""
@@ -84,7 +92,7 @@ class Pool:
     def candidates(self, rows: Sequence[Row], drifted: Collection[str]) -> list[Candidate]:
         """The captures with what the model saw, in one read; novelty is not measured yet."""
         with self.database.read() as session:
-            seen = predictions(session, [row.image_id for row in rows], self.model_version_id)
+            seen = predictions(session, [row.image_id for row in rows], self.model_version_id, self.classes)
         return [_candidate(row, seen.get(row.image_id), row.source in drifted) for row in rows]
 
     def _by_model(self) -> ColumnElement[bool]:
@@ -120,17 +128,20 @@ class Pool:
         return exists().where(item.project_id == self.project_id, item.image_id == Capture.image_id, forbids)
 
 
-def predictions(session: Session, image_ids: Iterable[int], model_version_id: int | None) -> dict[int, Seen]:
-    """What a model saw on these images, by image id."""
+def predictions(session: Session, image_ids: Iterable[int], model_version_id: int | None, classes: ClassMap = UNCHANGED) -> dict[int, Seen]:
+    """What a model saw on these images, by image id; labels as `classes` have them today."""
     wanted = list(dict.fromkeys(image_ids))
     columns = (Prediction.image_id, Prediction.detections, Prediction.embedding)
     query = select(*columns).where(Prediction.image_id.in_(wanted), Prediction.model_version_id == model_version_id)
     rows = session.execute(query).tuples() if wanted and model_version_id is not None else ()
-    return {image_id: Seen(found_of(detections), vector_of(embedding, np.float16)) for image_id, detections, embedding in rows}
+    return {image_id: Seen(found_of(detections, classes), vector_of(embedding, np.float16)) for image_id, detections, embedding in rows}
 
 
-def found_of(detections: Iterable[Any]) -> tuple[Found, ...]:
-    """Stored boxes as choosing wants them; those that a person drew have a confidence of 1."""
+def found_of(detections: Iterable[Any], classes: ClassMap = UNCHANGED) -> tuple[Found, ...]:
+    """Stored boxes as choosing wants them, under today's names; those that a person drew have a confidence of 1."""
+    if classes.changed:
+        told = [Detection.from_dict({"confidence": 1.0, **item}) for item in detections]
+        detections = [item.as_dict() for item in seen_as(told, classes)]
     return tuple(Found(item["label"], float(item.get("confidence", 1.0)), _corners(item["box"])) for item in detections)
 
 

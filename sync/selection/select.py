@@ -27,10 +27,11 @@ from labelwheel.database.tables import Alert, Decision, Deployment, Image, Proje
 from labelwheel.errors import LabelwheelError
 from labelwheel.lease import hold
 from labelwheel.pause import paused
-from labelwheel.project import current_project
+from labelwheel.project import current_classes, current_project
 from labelwheel.serving import Served, load, newest_deployment, predict_stored
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.vision.class_map import ClassMap
 from sync.selection.budget import DAY, FIRST_BATCH, SELECTION, first_rules, rules, spent_since
 from sync.selection.candidate import Candidate, Choice, Selection
 from sync.selection.choose import choose, choose_first, drawn_by_lot
@@ -69,6 +70,7 @@ class Situation:
     settings: Settings
     project: Project
     deployment: Deployment | None
+    classes: ClassMap
     drifted: frozenset[str]
     rules: Rules
 
@@ -79,7 +81,8 @@ class Situation:
     @property
     def pool(self) -> Pool:
         row = self.deployment
-        return Pool(self.database, self.project.id, row.created_at if row else None, row.model_version_id if row else None)
+        since, model = (row.created_at, row.model_version_id) if row else (None, None)
+        return Pool(self.database, self.project.id, since, model, self.classes)
 
 
 def select_captures(database: Database, settings: Settings, now: datetime) -> int:
@@ -119,14 +122,14 @@ def _lay(database: Database, settings: Settings, now: datetime) -> Situation | N
         project = current_project(session, settings)
         if paused(session, project.id):
             return None
-        deployment = newest_deployment(session, project.id)
+        deployment, classes = newest_deployment(session, project.id), current_classes(session, project.id)
         alerts = select(Alert.source).where(Alert.project_id == project.id, Alert.resolved_at.is_(None))
         drifted = frozenset(session.scalars(alerts))
         if deployment is None:
             told = first_rules(settings, spent_since(session, project.id, FIRST_BATCH))
         else:
-            told = rules(settings, spent_since(session, project.id, SELECTION, now - DAY), now)
-    return Situation(database, settings, project, deployment, drifted, told)
+            told = rules(settings, spent_since(session, project.id, SELECTION, now - DAY), now, classes)
+    return Situation(database, settings, project, deployment, classes, drifted, told)
 
 
 def _settled(here: Situation, now: datetime) -> bool:
@@ -159,7 +162,7 @@ def _by_rank(here: Situation, deployment: Deployment, let_look: bool) -> Outlook
 
 def _best(here: Situation, deployment: Deployment, let_look: bool) -> tuple[list[Ranked], list[Known], Counter[str]]:
     """The top of the pool, what is known that looks like it, and how many captures are not in it for which reason."""
-    neighbours = Neighbours(here.database, here.project.id, deployment.model_version_id, here.rules.distance)
+    neighbours = Neighbours(here.pool, here.rules.distance)
     landmarks = neighbours.landmarks(here.seed)
     if let_look:
         _let_look(here, deployment, landmarks)

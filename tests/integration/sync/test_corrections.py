@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from labelwheel.database.tables import Correction, Deployment, LsTask, ModelVersion
+from labelwheel.database.tables import Correction, Deployment, LsTask, ModelVersion, Project
 from labelwheel.errors import NotFoundError
+from labelwheel.project import change_classes
+from labelwheel.vision.class_change import rename
 from sync.corrections.counts import corrections
 from sync.corrections.suggest import suggestions, timed
 from sync.review.reading import reading_of
@@ -104,3 +106,10 @@ def test_thresholds_are_suggested_from_what_the_model_was_not_trained_on(either_
     assert 0.3 < open_["suggested"] <= 0.9 and open_["saves"]["low"] > 0
     assert (short["suggested"], short["verdict"]) == (0.25, "too little data")
     assert told["seconds_then"]["value"] < told["seconds_now"]["value"] and told["images"] == 24
+    with line.database.write() as session:
+        change_classes(session, line.project.id, lambda classes: rename(classes, "open", "gap"), "anna", "")
+        assert suggestions(session, line.project, line.settings) == told, "Label Studio has the old name: so have its thresholds"
+        project = session.get_one(Project, line.project.id)
+        project.label_config = project.label_config.replace('"open"', '"gap"')
+        again = suggestions(session, project, line.settings)
+        assert again == told | {"classes": [open_ | {"label": "gap"}, short]}, "what was drawn as open is of the class gap"

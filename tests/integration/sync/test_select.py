@@ -28,6 +28,8 @@ from labelwheel.database.tables import (
 )  # fmt: skip
 from labelwheel.errors import NotFoundError
 from labelwheel.pause import pause, resume
+from labelwheel.project import change_classes
+from labelwheel.vision.class_change import remove, rename
 from sync.selection import select as selecting
 from sync.selection.expire import EXPIRY
 from sync.selection.forget import forget
@@ -240,6 +242,18 @@ def test_quotas_bound_sources_and_labels_over_the_day(line: Line) -> None:
     told = {"budget_per_day": 6, "similar_distance": 0, "quota_sources": "*=0.3"}
     assert [len(chosen(line, **told)) for _ in range(2)] == [2, 0]
     assert left_out(line)["source_quota"] > 0
+
+
+def test_a_renamed_class_keeps_its_quota_and_a_removed_one_is_not_looked_for(line: Line) -> None:
+    deployment = line.deploy(0.5)
+    saw(line, deployment, *[[box(0.5)]] * 6, *[[box(0.4, "short")]] * 3)
+    told = {"budget_per_day": 6, "similar_distance": 0, "quota_labels": "gap=0.5"}
+    with line.database.write() as session:
+        change_classes(session, line.project.id, lambda classes: rename(classes, "open", "gap"), "anna", "")
+        change_classes(session, line.project.id, lambda classes: remove(classes, "short"), "anna", "")
+    names = [name for name, _ in chosen(line, **told)]
+    assert len(names) == 3 and set(names) <= {f"c-{n}" for n in range(1, 7)}, "half of six are gaps, and nothing else is in doubt"
+    assert (left_out(line)["label_quota"], left_out(line)["certain"]) == (3, 3)
 
 
 def test_nothing_is_chosen_while_selection_is_paused(either_line: Line) -> None:

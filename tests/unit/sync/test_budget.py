@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from labelwheel.settings import Settings
 from labelwheel.shares import read_shares, share_of
+from labelwheel.vision.class_map import ClassMap
 from sync.selection.budget import Spent, first_rules, rooms, rules
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -44,6 +45,15 @@ def test_what_a_source_took_is_no_longer_there_for_it(given_shares: dict[str, fl
         if share is not None and room is not None:
             assert 0 <= room <= budget
             assert room == 0 or room + used[name] <= share * budget + 1
+
+
+def test_what_is_said_of_a_class_under_a_former_name_counts_under_its_name_of_today() -> None:
+    classes = ClassMap(("gap", "short", "hole"), {2: None}, {"open": 0})
+    told = Settings(budget_per_day=10, class_weights="open=0.5 *=0.3", quota_labels="open=0.5 hole=0.2")
+    found = rules(told, [Spent(NOW, "low_confidence", "line-1", name) for name in ("open", "gap", "hole")], NOW, classes)
+    assert (found.weights, found.labels) == ({"gap": 0.5, "*": 0.3}, {"gap": 3, "hole": 1})
+    assert rules(Settings(class_weights="open=0.5 gap=0.9"), [], NOW, classes).weights == {"gap": 0.9}, "today's name goes before"
+    assert rules(Settings(class_weights="gap=0.9 open=0.5"), [], NOW, classes).weights == {"gap": 0.9}
 
 
 def test_a_first_batch_is_counted_apart() -> None:
