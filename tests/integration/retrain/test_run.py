@@ -15,12 +15,14 @@ import pytest
 from sqlalchemy import func, select
 
 from labelwheel.database import Database
-from labelwheel.database.tables import Dataset, DatasetItem, Decision, Deployment, ModelVersion, Project, TrainingRun
+from labelwheel.database.tables import ClassMap, Dataset, DatasetItem, Decision, Deployment, ModelVersion, Project, TrainingRun
 from labelwheel.errors import ConflictError, NotFoundError
+from labelwheel.project import change_classes
 from labelwheel.registry import EXPERIMENT, KEY, Registry
 from labelwheel.schedule import due_work
 from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.class_change import rename
 from retrain import jobs
 from retrain.dataset.version import restore
 from retrain.model.deploy import deploy, rollback
@@ -28,7 +30,7 @@ from retrain.run import status
 from retrain.run.receipt import receipt
 from retrain.run.trigger import trigger
 from retrain.training.spec import read_progress
-from tests.fixtures.shapes import draw
+from tests.fixtures.shapes import LABELS, draw
 from tests.integration.retrain.conftest import command_of
 
 
@@ -67,6 +69,8 @@ def test_from_labels_to_a_served_model_through_a_kill(
     _assert_nothing_changes(database, 1)
     _assert_restorable(database, settings, ended)
 
+    with database.write() as session:
+        change_classes(session, project.id, lambda classes: rename(classes, LABELS[0], "ring"), "anna", "as in the inspection plan")
     label(300, 8, "train")
     jobs.consider()
     warm = _run(database, 2)
@@ -76,7 +80,8 @@ def test_from_labels_to_a_served_model_through_a_kill(
     assert warm.status in ("promoted", "kept_champion"), warm.error
     assert warm.metrics["training"]["warm"] is True
     assert _splits(database, warm) == {"train": 8, "replay": 8, "holdout": 8}
-    assert warm.metrics["champion"]["map50"] == pytest.approx(ended.metrics["challenger"]["map50"])
+    assert warm.metrics["champion"]["map50"] == pytest.approx(ended.metrics["challenger"]["map50"]), "a name is no new class"
+    _assert_class_was_renamed(database, ended, warm)
     assert warm.control == {"state": "due"}
     jobs.control(2)
     control = _run(database, 2).control or {}
@@ -90,6 +95,15 @@ def test_from_labels_to_a_served_model_through_a_kill(
         assert session.scalar(select(func.count()).select_from(TrainingRun)) == 2
         assert status.status(session, project, settings)["new_labels"] == 0
     _assert_rollback(database, settings, project)
+
+
+def _assert_class_was_renamed(database: Database, before: TrainingRun, after: TrainingRun) -> None:
+    with database.read() as session:
+        earlier, later = (session.get_one(Dataset, run.dataset_id) for run in (before, after))
+        maps = [session.get_one(ClassMap, dataset.class_map_id).labels for dataset in (earlier, later)]
+        assert maps == [list(LABELS), ["ring", *LABELS[1:]]]
+        assert earlier.holdout == later.holdout, "scores on it still compare"
+        assert LABELS[0] not in later.counts["boxes"] and later.counts["boxes"]["ring"] > 0
 
 
 def _assert_receipt(database: Database, project: Project, settings: Settings, warm: TrainingRun, control: dict[str, Any]) -> None:
