@@ -125,7 +125,14 @@ def receipt(run: Run, as_json: AsJson = False) -> None:
         screen.print(line, highlight=False)
     for title, rows in (("By class, AP50", found["per_class"]), ("By source, mAP50", found["per_source"])):
         if rows:
-            show(rows, False, title=title)
+            show([row | {over: _won(row[over]) for over in ("over_champion", "over_control")} for row in rows], False, title=title)
+
+
+def _won(gain: Mapping[str, Any] | None) -> str:
+    """A gain with its bounds."""
+    if gain is None:
+        return ""
+    return f"{gain['gain']:+.3f}" + (f" ({gain['lower']:+.3f} to {gain['upper']:+.3f})" if gain["lower"] is not None else "")
 
 
 def table(reasons: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

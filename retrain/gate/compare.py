@@ -70,10 +70,20 @@ class Gain:
 
     def enough(self, boxes: int) -> bool:
         """Whether the slice has boxes enough, on images enough, to be judged."""
-        return self.boxes >= boxes and self.images >= LEAST_IMAGES
+        return self.boxes >= boxes and self.tells
+
+    @property
+    def tells(self) -> bool:
+        """Whether its standard error means anything."""
+        return self.images >= LEAST_IMAGES
 
     def as_dict(self) -> dict[str, Any]:
         return {name: round(value, 5) for name, value in asdict(self).items()} | {"gain": round(self.gain, 5)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Gain:
+        """Inverse of `as_dict`, up to its rounding."""
+        return cls(*(stored[name] for name in ("before", "after", "standard_error", "images", "boxes")))
 
     @property
     def _freedom(self) -> int:
@@ -138,11 +148,11 @@ def sample(matches: Matches, holdout: Holdout, draws: Floats) -> Sampled:
     return Sampled(holdout, found)
 
 
-def compare(before: Matches, after: Matches, confidence: float, seed: int) -> dict[str, float]:
-    """mAP50 of two models on the same images, the gain, its standard error and its bounds (each one-sided at `confidence`)."""
-    holdout = Holdout(tuple(str(number) for number in range(len(after.truths))), ("",) * after.images, after.truths)
+def compare(before: Matches, after: Matches, holdout: Holdout, confidence: float, seed: int) -> dict[str, Any]:
+    """mAP50 of two models on the same images, the gain, its standard error and its bounds (each one-sided at `confidence`); `slices` too."""
     draws = holdout.draws(seed)
-    gain = sample(after, holdout, draws).over(sample(before, holdout, draws), OVERALL, holdout.labels)
+    one, other = (sample(matches, holdout, draws) for matches in (before, after))
+    gain = other.over(one, OVERALL, holdout.labels)
     return {
         "images": float(after.images),
         "champion": gain.before,
@@ -152,4 +162,10 @@ def compare(before: Matches, after: Matches, confidence: float, seed: int) -> di
         "upper": gain.upper(confidence),
         "standard_error": gain.standard_error,
         "confidence": confidence,
+        "slices": [{"slice": str(part), **found.as_dict()} for part, found in _parts(one, other) if found.boxes],
     }
+
+
+def _parts(before: Sampled, after: Sampled) -> Iterator[tuple[Slice, Gain]]:
+    holdout = after.holdout
+    return ((part, after.over(before, part, holdout.labels)) for part in holdout.slices())

@@ -16,7 +16,7 @@ from labelwheel.errors import DatasetError
 from labelwheel.serving import model_path
 from retrain.dataset import content, yolo
 from retrain.dataset.content import Item, Plan
-from retrain.gate.compare import compare
+from retrain.gate.compare import Holdout, compare
 from retrain.gate.evaluate import Scores
 from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.stages import score
@@ -83,14 +83,15 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     return {"state": "done", **scores, **training, "against": _against(work, row, original, items, scored), "mlflow_run_id": mlflow_run}
 
 
-def _against(work: Work, row: TrainingRun, original: Plan, items: Sequence[Item], control: Scores) -> dict[str, float] | None:
+def _against(work: Work, row: TrainingRun, original: Plan, items: Sequence[Item], control: Scores) -> dict[str, Any] | None:
     """How far the challenger is ahead of the control, with the bounds of a paired bootstrap over the holdout's images."""
     if row.challenger_id is None or not items:
         return None
     with work.database.read() as session:
         onnx = model_path(session.get_one(ModelVersion, row.challenger_id).onnx_uri, work.settings)
     challenger = score(work, onnx, original, items)
-    return compare(control.matches, challenger.matches, work.settings.gate_confidence, work.run_id)
+    holdout = Holdout(tuple(challenger.per_class), tuple(item.source for item in items), challenger.matches.truths)
+    return compare(control.matches, challenger.matches, holdout, work.settings.gate_confidence, work.run_id)
 
 
 def _recipe(work: Work, folder: Path, data: Path, images: int) -> Spec:

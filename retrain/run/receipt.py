@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import AnnotationRevision, Correction, Label, TrainingRun
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, TrainingRun
 from labelwheel.errors import ConflictError
 from labelwheel.settings import Settings
 from retrain.dataset import content, labels
+from retrain.gate.compare import Gain
 from retrain.policy import CALLED
 from retrain.run.status import find, title_of
 
 Scores = Mapping[str, Any]
 
+MANY = 10  # intervals, of which each misses once in twenty
 ROUNDING = 0.0005  # of scores that are stored with four digits
 
 
@@ -43,6 +45,14 @@ class Settled:
     metrics: Mapping[str, Any]
     control: Mapping[str, Any] | None
     min_images: int
+    slices: Sequence[Mapping[str, Any]] = ()  # of the gate's verdict
+
+
+class Parts(NamedTuple):
+    """What was gained by class and source, with bounds."""
+
+    over_champion: Mapping[str, dict[str, Any]]
+    over_control: Mapping[str, dict[str, Any]]
 
 
 def receipt(session: Session, project_id: int, run_id: int, settings: Settings) -> dict[str, Any]:
@@ -53,7 +63,9 @@ def receipt(session: Session, project_id: int, run_id: int, settings: Settings) 
             f"Training {run_id} is {run.status}: its labels bought nothing yet.", "Ask for a run that was promoted or kept."
         )
     names = (title_of(session, run.champion_id), title_of(session, run.challenger_id))
-    settled = Settled(run.id, run.status, run.cause, run.slice, *names, run.metrics, run.control, settings.gate_min_images)
+    gate = session.get(Decision, run.gate_decision_id) if run.gate_decision_id else None
+    slices = gate.inputs.get("slices", []) if gate else []
+    settled = Settled(run.id, run.status, run.cause, run.slice, *names, run.metrics, run.control, settings.gate_min_images, slices)
     return account(settled, _batch(session, run))
 
 
@@ -62,6 +74,7 @@ def account(run: Settled, batch: Batch) -> dict[str, Any]:
     before, after, control = run.metrics.get("champion") or {}, run.metrics.get("challenger") or {}, _control(run)
     over_champion = _gain(before, after, run.metrics.get("gate") or {})
     over_control = _gain(control, after, control.get("against") or {})
+    parts = Parts(_parts(run.slices, over_champion), _parts((control.get("against") or {}).get("slices", ()), over_control))
     found = {
         "run": run.run,
         "status": run.status,
@@ -75,8 +88,8 @@ def account(run: Settled, batch: Batch) -> dict[str, Any]:
         "over_champion": over_champion,
         "over_control": over_control,
         "cost": _cost(over_control, over_champion, batch),
-        "per_class": _rows("per_class", before, after, control, Counter(name for _, names in batch.images for name in set(names))),
-        "per_source": _rows("per_source", before, after, control, Counter(source for source, _ in batch.images)),
+        "per_class": _rows("class", parts, before, after, control, Counter(name for _, names in batch.images for name in set(names))),
+        "per_source": _rows("source", parts, before, after, control, Counter(source for source, _ in batch.images)),
     }
     caveats = list(_caveats(run, found))
     return {**found, "caveats": caveats, "lines": [*_lines(found), *caveats]}
@@ -137,27 +150,42 @@ def _cost(over_control: Mapping[str, Any] | None, over_champion: Mapping[str, An
     return {"against": against, "images_per_point": round(len(batch.images) / points, 1), "seconds_per_point": seconds}
 
 
-def _rows(kind: str, before: Scores, after: Scores, control: Scores, images: Mapping[str, int]) -> list[dict[str, Any]]:
+def _parts(slices: Iterable[Mapping[str, Any]], told: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Gains with their bounds by slice, those that can be told."""
+    confidence = (told or {}).get("confidence")
+    if confidence is None:
+        return {}
+    gains = ((row["slice"], Gain.from_dict(row)) for row in slices)
+    return {name: _bounded(gain, confidence) for name, gain in gains if gain.tells}
+
+
+def _bounded(gain: Gain, confidence: float) -> dict[str, Any]:
+    return {"gain": round(gain.gain, 4), "lower": round(gain.lower(confidence), 4), "upper": round(gain.upper(confidence), 4)}
+
+
+def _rows(kind: str, parts: Parts, before: Scores, after: Scores, control: Scores, images: Mapping[str, int]) -> list[dict[str, Any]]:
     """AP50 of each class, or mAP50 of each source."""
-    found = [scores.get(kind) or {} for scores in (before, after, control)]
+    found = [scores.get(f"per_{kind}") or {} for scores in (before, after, control)]
     names = sorted({*images, *(name for scores in found for name in scores)})
-    return [_row(name, images.get(name, 0), *(scores.get(name) for scores in found)) for name in names]
+    return [_row(f"{kind} {name}", name, parts, images.get(name, 0), *(scores.get(name) for scores in found)) for name in names]
 
 
-def _row(name: str, images: int, before: float | None, after: float | None, control: float | None) -> dict[str, Any]:
+def _row(
+    part: str, name: str, parts: Parts, images: int, before: float | None, after: float | None, control: float | None
+) -> dict[str, Any]:
     return {
         "name": name,
         "images": images,
         "before": before,
         "after": after,
         "control": control,
-        "over_champion": _difference(before, after),
-        "over_control": _difference(control, after),
+        "over_champion": parts.over_champion.get(part) or _difference(before, after),
+        "over_control": parts.over_control.get(part) or _difference(control, after),
     }
 
 
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else round(after - before, 4)
+def _difference(before: float | None, after: float | None) -> dict[str, Any] | None:
+    return None if before is None or after is None else {"gain": round(after - before, 4), "lower": None, "upper": None}
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -210,6 +238,15 @@ def _caveats(run: Settled, found: Mapping[str, Any]) -> Iterator[str]:
         yield "These labels bought nothing that can be measured."
     if found["over_control"]:
         yield "One control is one draw of the training's chance: small differences are noise."
+    if parts := _intervals(found):
+        yield f"Each interval by class and source is for itself: of these {parts}, some miss by chance."
+
+
+def _intervals(found: Mapping[str, Any]) -> int:
+    """How many intervals by class and source there are, when they are many enough for one to miss."""
+    gains = [row[over] for kind in ("per_class", "per_source") for row in found[kind] for over in ("over_champion", "over_control")]
+    count = sum(gain is not None and gain["lower"] is not None for gain in gains)
+    return count if count >= MANY else 0
 
 
 def _other_classes(found: Mapping[str, Any]) -> bool:

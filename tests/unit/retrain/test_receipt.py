@@ -24,9 +24,13 @@ CONTROL: dict[str, Any] = {
     "map50": 0.5,
     "per_class": {"dent": 0.5, "scratch": 0.5},
     "per_source": {"line-1": 0.5},
-    "against": {"gain": 0.05, "lower": 0.01, "upper": 0.09, "confidence": 0.9},
-}
-RUN = Settled(4, "promoted", "new_labels", None, "m@1", "m@2", METRICS, CONTROL, 20)
+    "against": {
+        "gain": 0.05, "lower": 0.01, "upper": 0.09, "confidence": 0.9,
+        "slices": [{"slice": "class dent", "before": 0.5, "after": 0.6, "standard_error": 0.02, "images": 30, "boxes": 60}],
+    },
+}  # fmt: skip
+SLICES = [{"slice": "class dent", "before": 0.4, "after": 0.6, "standard_error": 0.02, "images": 7, "boxes": 60}]
+RUN = Settled(4, "promoted", "new_labels", None, "m@1", "m@2", METRICS, CONTROL, 20, SLICES)
 BATCH = Batch([("line-1", ("dent", "dent")), ("line-1", ("scratch",)), ("line-2", ())], [30.0, 60.0])
 
 
@@ -37,7 +41,8 @@ def test_the_labels_own_gain_is_that_over_the_control() -> None:
     assert found["over_control"] == {"gain": 0.05, "lower": 0.01, "upper": 0.09, "confidence": 0.9}
     assert found["cost"] == {"against": "control", "images_per_point": 0.6, "seconds_per_point": 27.0}
     dent = next(row for row in found["per_class"] if row["name"] == "dent")
-    assert (dent["images"], dent["over_champion"], dent["over_control"]) == (1, 0.2, 0.1)
+    assert (dent["images"], dent["over_control"]) == (1, {"gain": 0.1, "lower": 0.0738, "upper": 0.1262})
+    assert dent["over_champion"] == {"gain": 0.2, "lower": None, "upper": None}, "seven images tell too little"
     assert {row["name"]: row["images"] for row in found["per_source"]} == {"line-1": 2, "line-2": 1}
     words = " ".join(found["lines"])
     assert "80% interval +0.010 to +0.090" in words and "1.5 minutes of people's time (2 of them are timed)" in words
