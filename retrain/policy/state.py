@@ -172,6 +172,8 @@ class Verdict:
         """The verdict in one sentence or two."""
         if self.fire:
             return f"A training is due. {self.calls[0].text}"
+        if busy := next((reason for reason in self.holds if reason.code == "idle"), None):
+            return f"{busy.text} Whether another one is due is asked when it has ended."
         held = " ".join(reason.text for reason in self.holds)
         if not self.calls:
             return f"Nothing calls for a training yet. {held}".strip()

@@ -166,6 +166,7 @@ def test_fires_exactly_when_a_cause_and_every_guard_are_met(state: PolicyState, 
         assert state.active_run is None and state.paused is None and state.task == "detect"
         assert not any(one.status == "failed" or (one.cause, one.slice) == (verdict.cause, verdict.slice) for one in state.tried)
     assert verdict.told()
+    assert (state.active_run is not None) == verdict.told().endswith("is asked when it has ended.")
     guards = [reason.code for reason in verdict.reasons if reason.kind == "guard"]
     assert len(guards) == len(set(guards)) and {"idle", "cooldown", "settled", "changed"} <= set(guards)
 
