@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from labelwheel.credentials import remember_secrets
 from labelwheel.database import get_database
 from labelwheel.database.tables import Project as ProjectRow
 from labelwheel.database.tables import utcnow
@@ -13,7 +14,7 @@ from labelwheel.labelstudio.client import LabelStudio, Project
 from labelwheel.labelstudio.inspection import Setup
 from labelwheel.project import current_project, remember_project
 from labelwheel.serving import newest_deployment
-from labelwheel.settings import PREFIX, Settings, remember_secrets
+from labelwheel.settings import PREFIX, Settings
 from labelwheel.vision.label_config import parse, trained_labels
 from retrain.model.deploy import renew
 from sync.exchange import reset

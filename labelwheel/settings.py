@@ -10,8 +10,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import re
-import secrets
 import socket
 from contextlib import closing
 from functools import lru_cache
@@ -34,15 +32,6 @@ EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port
 PREFIX = "LABELWHEEL_"
 INTERNAL = {"PROGRAM", "LAUNCH"}  # by which `up` knows its own children
 LONGEST_SOCKET_DIR = 72  # sun_path holds 104 to 108 bytes, and supervisord first binds its name with a pid appended
-PLAIN = re.compile(r"[^\s'\"#]*")
-GENERATED_SECRETS = {
-    "LABEL_STUDIO_PASSWORD": 18,
-    "ML_BACKEND_PASSWORD": 24,
-    "WEBHOOK_SECRET": 24,
-    "CONSOLE_PASSWORD": 12,
-    "API_TOKEN": 24,
-    "SECRET_KEY": 32,
-}
 
 
 class Settings(BaseSettings):
@@ -486,46 +475,6 @@ def load_settings(home: Path | None = None, *, live: bool = True) -> Settings:
 def get_settings() -> Settings:
     """The process's settings, read once."""
     return load_settings()
-
-
-def generate_secrets(settings: Settings) -> Settings:
-    """Create what is missing in `secrets.env` (mode 0600) and return settings that hold it."""
-    known = dotenv_values(settings.secrets_file) if settings.secrets_file.exists() else {}
-    given = {**known, **{key: value for key, value in os.environ.items() if value}}
-    missing = {PREFIX + name: secrets.token_urlsafe(size) for name, size in GENERATED_SECRETS.items() if not given.get(PREFIX + name)}
-    if missing:
-        remember_secrets(settings, missing)
-    get_settings.cache_clear()
-    return load_settings(settings.home)
-
-
-def remember_secrets(settings: Settings, values: dict[str, str]) -> None:
-    """Merge values into `secrets.env`, atomically and readable by the owner alone."""
-    path = settings.secrets_file
-    known = dotenv_values(path) if path.exists() else {}
-    write_private(path, {**{key: value or "" for key, value in known.items()}, **values})
-
-
-def write_private(path: Path, values: dict[str, str]) -> None:
-    """Write an env file with mode 0600 so that no reader ever sees half of it."""
-    write_private_text(path, "".join(f"{key}={_quoted(value)}\n" for key, value in values.items()))
-
-
-def _quoted(value: str) -> str:
-    # A password that a person chose may hold what a bare value loses: blanks at its ends, or all after " #".
-    if PLAIN.fullmatch(value):
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def write_private_text(path: Path, text: str) -> None:
-    """Write a file with mode 0600, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    draft.replace(path)
 
 
 def unknown_variables() -> dict[str, str]:

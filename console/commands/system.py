@@ -69,8 +69,8 @@ def ps(as_json: AsJson = False) -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema, and create secrets that are missing. `up` does both by itself."""
+    from labelwheel.credentials import generate_secrets
     from labelwheel.database import migrate
-    from labelwheel.settings import generate_secrets
 
     migrate(generate_secrets(get_settings()).database_url)
     screen.print("[green]✓[/] The database is at the newest schema.")

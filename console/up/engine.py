@@ -21,7 +21,8 @@ from console.up import orphans
 from console.up.programs import Program, ProgramState, StartError
 from console.up.render import GUARDIAN, launch_text, render
 from labelwheel.errors import SettingsError
-from labelwheel.settings import PREFIX, Settings, write_private_text
+from labelwheel.private import write_private_text
+from labelwheel.settings import PREFIX, Settings
 
 ANSWER_SECONDS = 10
 

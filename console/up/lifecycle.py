@@ -17,8 +17,10 @@ import structlog
 from console.up import lock, orphans, ports, show
 from console.up.engine import Engine, prepare_folders, tail
 from console.up.programs import Plan, Program, ProgramState, StartError, Step, plan
+from labelwheel.credentials import generate_secrets
 from labelwheel.errors import LabelwheelError
-from labelwheel.settings import PREFIX, Settings, generate_secrets, get_settings, load_settings, write_private
+from labelwheel.private import write_private
+from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
 
 log = structlog.get_logger(__name__)
 Progress = Callable[[str, str], None]

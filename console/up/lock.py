@@ -11,7 +11,8 @@ from dotenv import dotenv_values
 from filelock import FileLock, Timeout
 
 from labelwheel.errors import AlreadyRunning
-from labelwheel.settings import PREFIX, Settings, write_private_text
+from labelwheel.private import write_private_text
+from labelwheel.settings import PREFIX, Settings
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from labelwheel.errors import SettingsError
-from labelwheel.settings import EMBEDDED, PREFIX, Settings, write_private_text
+from labelwheel.private import write_private_text
+from labelwheel.settings import EMBEDDED, PREFIX, Settings
 
 SPAN = 100
 Ports = Mapping[str, int]

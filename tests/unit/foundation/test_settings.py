@@ -10,15 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from labelwheel.credentials import GENERATED, generate_secrets, remember_secrets
 from labelwheel.errors import SettingsError
 from labelwheel.settings import (
     EMBEDDED,
-    GENERATED_SECRETS,
     PREFIX,
     Settings,
-    generate_secrets,
     load_settings,
-    remember_secrets,
     unknown_variables,
 )
 from tests.fixtures.doors import living
@@ -123,7 +121,7 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(monkeypatch: pytest.Monke
 def test_secrets_are_generated_once_and_readable_by_the_owner_alone() -> None:
     first = generate_secrets(load_settings())
     second = generate_secrets(load_settings())
-    assert len(set(first.secret_values)) == len(GENERATED_SECRETS)
+    assert len(set(first.secret_values)) == len(GENERATED)
     assert second.secret_values == first.secret_values
     assert stat.S_IMODE(first.secrets_file.stat().st_mode) == 0o600
 
