@@ -118,11 +118,15 @@ def plan(session: Session, project_id: int, classes: ClassMap, *, replay: float 
 
     `replay` None takes every training label (from scratch); else all new ones and `replay` times as many old ones, drawn with
     `seed`. Without new labels a warm start repeats the old ones. The whole holdout is always part of it.
+    Labels of removed classes alone are excluded, and count as neither new nor old.
     """
-    drawn = _standing(session, project_id)
+    splits, read_as = _standing(session, project_id), classes_of(session, classes)
     if replay is not None:
-        drawn = draw(drawn, labels.consumed(session, project_id), replay, seed)
-    chosen = gather(session, drawn, classes_of(session, classes))
+        gone = labels.emptied(session, splits, read_as)
+        kept = {label_id: split for label_id, split in splits.items() if label_id not in gone}
+        drawn = draw(kept, labels.consumed(session, project_id), replay, seed)
+        splits = drawn | {label_id: splits[label_id] for label_id in gone}
+    chosen = gather(session, splits, read_as)
     if not chosen.only("train", "replay"):
         raise DatasetError("There is no approved label to train on.", "Label images of the training split in Label Studio first.")
     return chosen

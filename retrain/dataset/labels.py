@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, Capture, DatasetItem, Label, TrainingRun
 from labelwheel.project import current_classes
+from labelwheel.vision.class_map import ClassMap
 
 ROWS = 500  # older SQLite takes 999 variables in one statement
 FINISHED = ("promoted", "kept_champion")
@@ -25,14 +26,20 @@ def approved(session: Session, project_id: int) -> dict[int, int]:
 
 def usable(session: Session, project_id: int) -> dict[int, int]:
     """`approved`, without those on which only boxes of removed classes are: no training will ever use them."""
-    standing, classes = approved(session, project_id), current_classes(session, project_id)
+    standing = approved(session, project_id)
+    gone = emptied(session, standing.values(), current_classes(session, project_id))
+    return {image_id: label_id for image_id, label_id in standing.items() if label_id not in gone}
+
+
+def emptied(session: Session, label_ids: Iterable[int], classes: ClassMap) -> set[int]:
+    """Which of these labels hold boxes, and none of a class in use."""
     if not any(classes.read(name) is None for name in classes.labels):
-        return standing
-    ids, gone = sorted(standing.values()), set[int]()
+        return set()
+    ids, gone = sorted(label_ids), set[int]()
     for start in range(0, len(ids), ROWS):
         rows = session.execute(select(Label.id, Label.boxes).where(Label.id.in_(ids[start : start + ROWS]))).tuples()
         gone |= {label_id for label_id, boxes in rows if boxes and not any(classes.read(box["label"]) for box in boxes)}
-    return {image_id: label_id for image_id, label_id in standing.items() if label_id not in gone}
+    return gone
 
 
 def consumed(session: Session, project_id: int, before_run: int | None = None) -> set[int]:

@@ -234,6 +234,31 @@ def test_labels_are_read_under_todays_names_and_a_removed_class_is_no_background
         assert content.recall(session, stored.id) == before, "what was stored keeps its names"
 
 
+def ran(session: Session, chosen: content.Plan) -> TrainingRun:
+    """A finished run that was trained on the plan."""
+    stored = content.remember(session, 1, session.get_one(ClassMap, 1), chosen, "x", "d")
+    run = TrainingRun(project_id=1, cause="manual", status="kept_champion", dataset_id=stored.id)
+    session.add(run)
+    session.flush()
+    return run
+
+
+def test_a_new_label_of_a_removed_class_alone_does_not_shrink_a_warm_start(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        for number in range(20):
+            draw(session, add(session, store, number, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
+        ran(session, plan(session))
+        removed = change(session, lambda known: class_change.remove(known, "scratch"))
+        empty = draw(session, add(session, store, 20, "train"), ("scratch", [0.0, 0.0, 9.0, 9.0]))
+        chosen = content.plan(session, 1, removed, replay=1.0, seed=1)
+        assert chosen.counts()["images"] == {"replay": 20}, "nothing new can be used, so all old ones are repeated"
+        assert [one.label_id for one in chosen.excluded] == [empty.id]
+        new = draw(session, add(session, store, 21, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
+        chosen = content.plan(session, 1, removed, replay=2.0, seed=1)
+        assert [item.label_id for item in chosen.only("train")] == [new.id] and len(chosen.only("replay")) == 2
+        assert [one.label_id for one in chosen.excluded] == [empty.id]
+
+
 def test_the_holdout_has_a_version_that_follows_its_content_only(database: Database, store: ImageStore) -> None:
     with database.write() as session:
         draw(session, add(session, store, 1, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
