@@ -31,7 +31,9 @@ from labelwheel.database.tables import (
     TrainingRun,
     utcnow,
 )
+from labelwheel.serving import DEFAULT_TAG
 from labelwheel.settings import Settings
+from labelwheel.vision.label_config import CHAMPION
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +106,9 @@ def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]
 
 
 def _unrefreshed() -> Select[int]:
-    newest = select(func.max(Deployment.id)).where(Deployment.role == "champion").group_by(Deployment.project_id, Deployment.tag)
+    """Champions whose tasks still show another version. A model of a tag asks for none: with it the champion is deployed anew."""
+    mine = (Deployment.role == CHAMPION.alias, Deployment.tag == DEFAULT_TAG)
+    newest = select(func.max(Deployment.id)).where(*mine).group_by(Deployment.project_id)
     return select(Deployment.id).where(Deployment.id.in_(newest), Deployment.refreshed_at.is_(None))
 
 

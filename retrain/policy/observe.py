@@ -15,11 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Alert, Dataset, Label, ModelVersion, Project, TrainingRun
-from labelwheel.errors import NotFoundError
 from labelwheel.pause import RETRAINING, paused, told
-from labelwheel.project import current_class_map
+from labelwheel.project import current_classes
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.class_map import ClassMap
 from retrain.dataset import labels
 from retrain.dataset.content import portions, sources_of
 from retrain.policy.state import TRAINED_TASK, ClassNews, Drifted, PolicyState, Tried
@@ -45,7 +45,7 @@ def observe(session: Session, project: Project, settings: Settings, now: datetim
     trainable = {label_id for image_id, label_id in standing.items() if splits.get(image_id) == "train"}
     fresh = list(_fresh(session, trainable - consumed))
     runs = _runs(session, project.id)
-    deployment = newest_deployment(session, project.id)
+    deployment, known = newest_deployment(session, project.id), current_classes(session, project.id)
     champion = deployment.model_version if deployment else None
     pause = paused(session, project.id, RETRAINING)
     return PolicyState(
@@ -61,9 +61,9 @@ def observe(session: Session, project: Project, settings: Settings, now: datetim
         trained_at=_trained_at(champion, runs),
         label_at=max((one.at for one in fresh), default=None),
         burst_at=burst_start([one.at for one in fresh], settings.label_quiet_seconds),
-        classes=_classes(session, project.id, fresh, champion, runs),
+        classes=_classes(session, known, fresh, champion, runs),
         drifted=tuple(_drifted(session, project.id, fresh)),
-        tried=tuple(_tried(runs, fingerprint(trainable))),
+        tried=tuple(_tried(runs, fingerprint(trainable), known)),
         spent_day=_spent(runs, now - DAY),
         spent_week=_spent(runs, now - WEEK),
         utc_offset=_utc_offset(settings, now),
@@ -114,15 +114,23 @@ def _trained_at(champion: ModelVersion | None, runs: Sequence[TrainingRun]) -> d
 
 
 def _classes(
-    session: Session, project_id: int, fresh: Sequence[Fresh], champion: ModelVersion | None, runs: Sequence[TrainingRun]
+    session: Session, known: ClassMap, fresh: Sequence[Fresh], champion: ModelVersion | None, runs: Sequence[TrainingRun]
 ) -> dict[str, ClassNews]:
-    try:
-        known = [str(name) for name in current_class_map(session, project_id).labels]
-    except NotFoundError:
-        return {}
-    counts = Counter(name for one in fresh for name in one.classes)
-    precision, trained = _precision(champion, runs), _trained_classes(session, runs)
-    return {name: ClassNews(counts[name], precision.get(name), name in trained) for name in known}
+    counts = Counter(name for one in fresh for name in {known.read(each) for each in one.classes})
+    precision = under_today(_precision(champion, runs), known)
+    trained = {known.read(name) for name in _trained_classes(session, runs)}
+    return {name: ClassNews(counts[name], precision.get(name), name in trained) for name in known.active}
+
+
+def under_today(precision: Mapping[str, float | None], known: ClassMap) -> dict[str, float | None]:
+    """AP50 by today's names. Of classes that became one it is the lowest: what one of them lacks, the whole lacks. Pure."""
+    found: dict[str, float | None] = {}
+    for former, value in precision.items():
+        name = known.read(former)
+        if name is not None and value is not None:
+            held = found.get(name)
+            found[name] = value if held is None else min(held, value)
+    return found
 
 
 def _precision(champion: ModelVersion | None, runs: Sequence[TrainingRun]) -> Mapping[str, float | None]:
@@ -158,10 +166,11 @@ def _drifted(session: Session, project_id: int, fresh: Sequence[Fresh]) -> Itera
             yield Drifted(source, sum(sources.get(one.image_id) == source and one.at >= since for one in fresh), since)
 
 
-def _tried(runs: Sequence[TrainingRun], now: str) -> Iterator[Tried]:
+def _tried(runs: Sequence[TrainingRun], now: str, known: ClassMap) -> Iterator[Tried]:
     for run in runs:
         if run.status not in ACTIVE_RUN_STATUSES and (run.metrics or {}).get("label_set") == now:
-            yield Tried(run.id, run.cause, run.slice, run.status)
+            part = run.slice
+            yield Tried(run.id, run.cause, {"class": known.named(part["class"])} if part and "class" in part else part, run.status)
 
 
 def _spent(runs: Sequence[TrainingRun], since: datetime) -> int:

@@ -22,7 +22,8 @@ from labelwheel.errors import LabelStudioError, LabelStudioUnreachable
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
-from labelwheel.project import current_classes
+from labelwheel.project import current_classes, current_project
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from sync.exchange.desk import Desk, open_desk
 from sync.exchange.pre_annotate import pre_annotate
@@ -44,6 +45,8 @@ def refresh(database: Database, settings: Settings, client: Studio, deployment_i
     What Label Studio shows is asked first, so that a refresh that died, or that its `seconds` ended, goes on and doubles nothing: until
     `deployment.refreshed_at` is set the sweep asks for it again.
     """
+    if not _serves(database, settings, deployment_id):
+        return 0  # another project's, or overtaken: not worth loading models for
     desk = open_desk(database, settings, client)
     if desk.line_up is None or desk.line_up.champion.deployment_id != deployment_id:
         return 0  # overtaken by a newer deployment, which has its own refresh
@@ -56,6 +59,12 @@ def refresh(database: Database, settings: Settings, client: Studio, deployment_i
             session.execute(update(Deployment).where(Deployment.id == deployment_id).values(refreshed_at=utcnow()))
         log.info("open tasks refreshed", deployment=deployment_id, tasks=refreshed, model_version=desk.served_as)
     return refreshed
+
+
+def _serves(database: Database, settings: Settings, deployment_id: int) -> bool:
+    with database.read() as session:
+        newest = newest_deployment(session, current_project(session, settings).id)
+    return newest is not None and newest.id == deployment_id
 
 
 def _bring_up(desk: Desk, lease: HeldLease, until: float) -> tuple[int, bool]:

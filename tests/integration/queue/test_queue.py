@@ -163,6 +163,14 @@ def test_an_overtaken_deployment_is_not_refreshed(bell: Redis, sqlite_database: 
     assert f"sync-refresh-{first}" not in waiting()
 
 
+def test_a_model_of_a_tag_is_not_refreshed_by_itself(bell: Redis, sqlite_database: Database) -> None:
+    first, _ = due_rows(sqlite_database, utcnow())
+    with sqlite_database.write() as session:
+        session.add(Deployment(project_id=1, tag="grade", model_version_id=1, served_as="grade@1"))
+    asked = [argument for name, argument in schedule.sweep(sqlite_database, utcnow()) if name == "sync.refresh"]
+    assert asked == [first], "its turn never ends: a refresh is the champion's"
+
+
 def test_a_dead_server_is_named_and_costs_a_ring_next_to_nothing(monkeypatch: pytest.MonkeyPatch, sqlite_database: Database) -> None:
     for url in ("unix:///nowhere/valkey.sock", "redis://127.0.0.1:1/0"):
         monkeypatch.setenv(PREFIX + "REDIS_URL", url)

@@ -12,6 +12,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import (
     Alert,
     ClassMap,
+    Dataset,
     Decision,
     Deployment,
     DriftReport,
@@ -22,8 +23,10 @@ from labelwheel.database.tables import (
 )
 from labelwheel.errors import ConflictError
 from labelwheel.pause import RETRAINING, pause
+from labelwheel.project import change_classes, grow_class_map
 from labelwheel.serving import DEFAULT_TAG
 from labelwheel.settings import Settings, get_settings
+from labelwheel.vision.class_change import remove, rename
 from retrain import jobs, policy
 from retrain.run import status
 from retrain.run.attempts import MOST_FRUITLESS
@@ -118,6 +121,44 @@ def test_a_drifted_source_names_itself_and_is_trained_for_before_the_rest(
         assert session.get_one(TrainingRun, 1).decision_id == stored.id
     assert (verdict.fire, verdict.cause, verdict.slice) == (True, "drift", {"source": "line-1"})
     assert [reason.as_dict() for reason in verdict.reasons] == stored.reasons
+
+
+def test_classes_count_under_todays_names(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELWHEEL_FIRST_CLASS_LABELS", "8")
+    get_settings.cache_clear()
+    label(0, 20, "train")  # ten of each class
+    with database.write() as session:
+        grow_class_map(session, project.id, ["disc", "square", "dust"], "<View/>")
+    jobs.consider()
+    assert _runs(database) == [], "dust has none"
+    with database.write() as session:
+        change_classes(session, project.id, lambda classes: remove(classes, "dust"), "anna", "")
+        change_classes(session, project.id, lambda classes: rename(classes, "disc", "ring"), "anna", "")
+    with database.read() as session:
+        state = policy.observe(session, project, get_settings(), utcnow())
+    assert {name: news.new for name, news in state.classes.items()} == {"ring": 10, "square": 10}
+    jobs.consider()
+    assert _runs(database) == [("queued", "cold_start", None)]
+
+
+def test_a_renamed_class_is_no_weak_one(database: Database, settings: Settings, project: Project, label: Callable[..., None]) -> None:
+    _champion(database, project)
+    with database.write() as session:
+        maps = session.scalars(select(ClassMap.id).where(ClassMap.project_id == project.id)).first()
+        counts = {"boxes": {"disc": 40, "square": 40}}
+        session.add(Dataset(project_id=project.id, content_hash="c", path="p", dvc_hash="d", class_map_id=maps, counts=counts))
+        session.flush()
+        champion = session.scalars(select(ModelVersion.id)).one()
+        scores = {"challenger": {"per_class": {"disc": 0.9, "square": 0.7}}}
+        session.add(
+            TrainingRun(project_id=project.id, status="promoted", cause="manual", dataset_id=1, challenger_id=champion, metrics=scores)
+        )
+        change_classes(session, project.id, lambda classes: rename(classes, "disc", "ring"), "anna", "")
+    with database.read() as session:
+        classes = policy.observe(session, project, settings, utcnow()).classes
+    assert {name: (news.ap, news.trained) for name, news in classes.items()} == {"ring": (0.9, True), "square": (0.7, True)}
 
 
 def test_what_was_spent_and_who_paused_is_seen(database: Database, settings: Settings, project: Project) -> None:
