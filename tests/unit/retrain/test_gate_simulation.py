@@ -175,9 +175,9 @@ def test_better_models() -> None:
     cases = [(own, images, points) for own in (ALIKE, UNLIKE) for images, points in ((50, 5), (100, 5), (300, 2), (300, 3), (300, 5))]
     found = [{"points": points, **rate(rng, 300, images, alike(0, own), alike(points, own))} for own, images, points in cases]
     for case in found:
-        case["expected"] = round(_power(case["points"] / 100, case["spread_of_gains"]), 4)
+        case["expected"] = round(_power(case["gain"], case["standard_error"]), 4)  # of what these 300 were, not of what was asked for
     figures.write("prove/gate-better.json", {"seed": seed, "confidence": RULES.confidence, "cases": found})
-    assert all(case["promoted"] >= case["expected"] - 0.06 for case in found)
+    assert all(case["promoted"] >= case["expected"] - 3 * case["promoted_error"] - 0.02 for case in found)
     assert all(case["promoted"] >= 0.95 for case in found if case["points"] == 5 and case["standard_error"] <= 0.0135)
 
 
