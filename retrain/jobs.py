@@ -14,8 +14,7 @@ from labelwheel.errors import ConflictError, DatasetError, InputError, NotFoundE
 from labelwheel.project import current_project
 from labelwheel.settings import get_settings
 from retrain import policy
-from retrain.run.attempts import MOST_FRUITLESS, Stood
-from retrain.run.space import NoSpace
+from retrain.run.attempts import MOST_FRUITLESS, Stood, Waits
 from retrain.run.trigger import by_hand, trigger
 from retrain.run.work import Work
 from retrain.training.launch import Cancelled
@@ -117,7 +116,7 @@ def _attempt(work: Work) -> None:
         stages.turn(work)
     except Cancelled:
         log.info("training cancelled", run=work.run_id)
-    except NoSpace as error:
+    except Waits as error:
         _wait(work, error)
     except Exception as error:
         log.exception("training stumbled", run=work.run_id)
@@ -136,18 +135,20 @@ def _stumble(work: Work, error: Exception) -> None:
     _note(work, error)
 
 
-def _wait(work: Work, error: NoSpace) -> None:
-    """Say what is missing, and look again at the next sweep, however often: nothing was begun."""
+def _wait(work: Work, error: Waits) -> None:
+    """Say what is missing, and look again at the next sweep, however often; what was begun stays."""
     log.warning("training waits", run=work.run_id, reason=error.message)
+    row = work.row()
     with contextlib.suppress(Cancelled):
-        work.set(status="queued", attempts=work.row().attempts - 1)
+        work.set(status=row.status if row.dataset_id else "queued", attempts=row.attempts - 1)
     _note(work, error)
 
 
 def _note(work: Work, error: Exception) -> None:
     with work.database.write() as session:
         row = session.get_one(TrainingRun, work.run_id)
-        row.error, row.heartbeat_at = str(error), None
+        if row.status not in ENDED_RUN_STATUSES:  # who ended it meanwhile has said why
+            row.error, row.heartbeat_at = str(error), None
 
 
 def _fail(work: Work, error: str) -> None:

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from labelwheel.errors import TrainingError
+
 MOST_FRUITLESS = 3
 WORTH = 5.0  # percent of a run that an attempt must bring: a crash at the same place brings a little more or less each time
+
+
+class Waits(TrainingError):
+    """The run cannot go on now, through no fault of its own: it waits, however long, and that is no attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ def _close(work: Work, row: TrainingRun) -> None:
     _drop_dataset(work, row)
     for name in SCRATCH:
         shutil.rmtree(work.folder / name, ignore_errors=True)
+    if row.mlflow_run_id:
+        work.registry.end(row.mlflow_run_id, failed=row.status in NO_MODEL)
     (work.folder / CLOSED).touch()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from labelwheel.database.tables import Dataset, TrainingRun
 from retrain.dataset.content import Plan
 from retrain.gate.evaluate import Scores
+from retrain.run.attempts import Waits
 from retrain.run.pictures import draw
 from retrain.run.work import Work
 from retrain.training import spec
@@ -18,6 +21,16 @@ from retrain.training.spec import Result, Spec
 from retrain.training.train import recipe as augmented
 
 LABELS = "labels.json"
+
+
+class NoRegistry(Waits):
+    """Until MLflow is there again: a finished training is worth more than the time that it is away."""
+
+
+def begin(work: Work, row: TrainingRun) -> str:
+    """Id of the run in MLflow, which is made at the first time. Raises NoRegistry."""
+    with _reaching():
+        return work.registry.run(work.key(), f"training {row.id}")
 
 
 def mirror(
@@ -30,19 +43,28 @@ def mirror(
     metrics: dict[str, Any],
     scores: Scores | None,
 ) -> tuple[str, int]:
-    """Write run and model to MLflow; again changes nothing. Returns the run's id there and the model's version number."""
-    registry = work.registry
-    run_id = registry.run(work.key(), f"training {row.id}")
-    registry.note(run_id, _params(row, recipe), _tags(row, stored, chosen))
-    registry.keep(run_id, provenance(stored, chosen), LABELS)
-    history = spec.read_history(work.folder)
-    registry.measure(run_id, history)
+    """Write run and model to MLflow; again changes nothing. Returns the run's id there and the model's version number. Raises NoRegistry."""
+    history, run_id = spec.read_history(work.folder), begin(work, row)
     draw(work.folder / "plots", history, scores)
-    registry.attach(run_id, work.folder / "plots", "plots")
     finals = {name: metrics["challenger"][name] for name in ("map50", "map50_95")} | {"seconds": result.seconds}
-    registry.measure(run_id, [(result.epochs, finals | {f"gate/{name}": value for name, value in metrics["gate"].items()})])
-    source = registry.attach(run_id, work.models, "weights")
-    return run_id, registry.register(run_id, work.settings.model_name, source, {"labelwheel.dataset": stored.content_hash})
+    finals |= {f"gate/{name}": value for name, value in metrics["gate"].items()}
+    with _reaching():
+        registry = work.registry
+        registry.note(run_id, _params(row, recipe), _tags(row, stored, chosen))
+        registry.keep(run_id, provenance(stored, chosen), LABELS)
+        registry.measure(run_id, [*history, (result.epochs, finals)])
+        registry.attach(run_id, work.folder / "plots", "plots")
+        source = registry.attach(run_id, work.models, "weights")
+        return run_id, registry.register(run_id, work.settings.model_name, source, {"labelwheel.dataset": stored.content_hash})
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # MLflow's stores raise errors of many packages
+        cure = "See LABELWHEEL_MLFLOW_URI; the run then goes on by itself. `labelwheel cancel` gives its model up."
+        raise NoRegistry(f"MLflow did not take the run, which is trained and waits: {error}", cure) from error
 
 
 def _params(row: TrainingRun, recipe: Spec) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelwheel.errors import TrainingError
+from retrain.run.attempts import Waits
 
 LABEL_BYTES = 4096  # a file system gives a label file a block
 PARAMETERS = {"n": 3.4e6, "t": 3.4e6, "s": 1.2e7, "m": 2.8e7, "b": 2.8e7, "l": 4.8e7, "c": 5.2e7, "e": 6.0e7, "x": 7.2e7}
@@ -16,8 +16,8 @@ CHECKPOINTS = 2 * 12  # two of them for a moment: weights, their average and Ada
 MODELS = 3 * 4 + 2 * 2  # ONNX in the trainer's folder, ours and MLflow's; .pt in ours and MLflow's
 
 
-class NoSpace(TrainingError):
-    """The run waits until somebody has made room."""
+class NoSpace(Waits):
+    """Until somebody has made room."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from retrain.gate.anchor import standing
 from retrain.gate.evaluate import Scores
 from retrain.gate.judge import Challenger
 from retrain.model.deploy import deploy
-from retrain.run.mirror import mirror
+from retrain.run.mirror import begin, mirror
 from retrain.run.space import free_bytes, need_of, parameters_of
 from retrain.run.work import EXPORTED, SETTLED, TRAINED, Work
 from retrain.training import launch, spec
@@ -88,6 +88,7 @@ def judge(work: Work) -> None:
     if row.challenger_id is not None:
         return
     work.set(status="evaluating")
+    begin(work, row)  # where MLflow is away, nothing is scored in vain
     recipe, result = spec.read_spec(work.folder), spec.read_result(work.folder)
     if recipe is None or result is None:
         raise TrainingError("The trainer's files are gone.", f"Nobody but the run may write to {work.folder}.")
@@ -132,13 +133,12 @@ def judge(work: Work) -> None:
 
 
 def conclude(work: Work) -> None:
-    """Deploy what the gate promoted and end the run."""
+    """Deploy what the gate promoted and end the run. MLflow's run ends when ours is closed."""
     row = work.row()
     with work.database.read() as session:
         decision = session.get_one(Decision, row.gate_decision_id)
     work.set(percent=SETTLED)  # from here on nobody can cancel it
     overtaken = _promote(work, row, decision) if decision.verdict == "promote" else None
-    work.registry.end(row.mlflow_run_id or "")
     status = "promoted" if decision.verdict == "promote" and not overtaken else "kept_champion"
     warm = (row.metrics.get("training") or {}).get("warm", False)
     control = {"state": "due"} if warm and work.settings.train_control else None

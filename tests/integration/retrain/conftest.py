@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import cv2
+import numpy as np
 import psutil
 import pytest
 from sqlalchemy.orm import Session
@@ -18,7 +20,11 @@ from labelwheel.database.tables import AnnotationRevision, Capture, ClassMap, Im
 from labelwheel.settings import Settings, get_settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.image import digest
-from tests.fixtures.shapes import SIDE, draw
+from retrain.run import stages
+from retrain.run.work import Work
+from retrain.training import spec
+from tests.fixtures.shapes import LABELS, SIDE, draw
+from tests.unit.vision.test_detector import METADATA, write_model
 
 RECIPE = {
     "IMAGE_SIZE": "64",
@@ -139,6 +145,29 @@ def labelled(session: Session, store: ImageStore, project_id: int, number: int, 
             approved_at=now,
         )
     )
+
+
+def as_if_trained(work: Work, images: int) -> None:
+    """The run when its trainer has just ended: it left a model that finds what the first images of the holdout, 100 and 101, show."""
+    stages.export(work)
+    weights = work.folder / "fit" / "weights" / "last.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(json.dumps("weights").encode())
+    answers = [(draw(number)[1]["box"], number % 2) for number in (100, 101)]
+    scale = 64 / SIDE
+    columns = [
+        [(x1 + x2) / 2 * scale, (y1 + y2) / 2 * scale, (x2 - x1) * scale, (y2 - y1) * scale, 0.9 * (kind == 0), 0.9 * (kind == 1)]
+        for (x1, y1, x2, y2), kind in answers
+    ]
+    named = {**METADATA, "names": str(dict(enumerate(LABELS)))}
+    onnx = write_model(weights.with_suffix(".onnx"), np.array(columns, np.float32).T, named)
+    (work.folder / "fit" / "results.csv").write_text("epoch,time,train/box_loss\n1,1,2.5\n2,2,1.5\n")
+    recipe = {"folder": str(work.folder), "data": "data.yaml", "start": "yolov8n.yaml", "images": images, "updates": 8, "batch_size": 4}
+    spec.write(
+        work.folder / spec.SPEC,
+        spec.Spec(**recipe, image_size=64, learning_rate=0.001, seed=1, threads=1, nice=0),  # type: ignore[arg-type]
+    )
+    spec.write(work.folder / spec.RESULT, spec.Result(str(weights), str(onnx), 2, 8, 1.0, False))
 
 
 def command_of(process: psutil.Process) -> list[str]:

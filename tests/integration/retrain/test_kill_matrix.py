@@ -16,23 +16,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import select
 
 from labelwheel.database.tables import Project, TrainingRun
 from labelwheel.storage import ImageStore
 from retrain.model.deploy import deploy
-from retrain.run import stages
 from retrain.run.trigger import trigger
 from retrain.run.work import Work
-from retrain.training import spec
-from retrain.training.spec import Result
 from tests.fixtures import figures
 from tests.fixtures.kills import House, Place
-from tests.fixtures.shapes import LABELS, SIDE, draw
-from tests.integration.retrain.conftest import RECIPE, labelled, lay_mlflow
-from tests.unit.vision.test_detector import METADATA, write_model
+from tests.integration.retrain.conftest import RECIPE, as_if_trained, labelled, lay_mlflow
 
 TRAIN, HOLDOUT = 16, 8
 QUICK = {**RECIPE, "FIRST_UPDATES": "48", "WARM_UPDATES": "24", "TRAIN_NICE": "0", "DETECTOR_THREADS": "1", "MIN_FREE_BYTES": "0"}
@@ -83,9 +77,9 @@ AFTER = (
     Place("deploying", "worker", "retrain.model.deploy:_record", "after"),
     Place("deploying", "worker", "retrain.model.deploy:_announce"),
     Place("deploying", "worker", "labelwheel.registry:Registry.point", "after"),
-    Place("deploying", "worker", "labelwheel.registry:Registry.end"),
     Place("deploying", "worker", "retrain.run.stages:conclude", "after"),
     Place("closing", "worker", "retrain.run.close:_drop_dataset", "after"),
+    Place("closing", "worker", "labelwheel.registry:Registry.end"),
 )
 IN_PLACE = tuple(place for place in AFTER if place.target not in MAKING)
 CONTROL = (
@@ -246,25 +240,5 @@ def _trigger(house: House, **asked: Any) -> None:
 
 
 def _as_if_trained(house: House) -> None:
-    """The house when the trainer has just ended: it left a model that finds what the first images of the holdout show."""
     with house.database() as database:
-        stages.export(Work(database, house.settings, 1))
-    folder = house.home / "runs" / "1"
-    (folder / "fit" / "weights").mkdir(parents=True)
-    answers = [(draw(number)[1]["box"], number % 2) for number in (100, 101)]
-    scale = 64 / SIDE
-    columns = [
-        [(x1 + x2) / 2 * scale, (y1 + y2) / 2 * scale, (x2 - x1) * scale, (y2 - y1) * scale, 0.9 * (kind == 0), 0.9 * (kind == 1)]
-        for (x1, y1, x2, y2), kind in answers
-    ]
-    named = {**METADATA, "names": str(dict(enumerate(LABELS)))}
-    onnx = write_model(folder / "fit" / "weights" / "last.onnx", np.array(columns, np.float32).T, named)
-    weights = folder / "fit" / "weights" / "last.pt"
-    weights.write_bytes(json.dumps("weights").encode())
-    (folder / "fit" / "results.csv").write_text("epoch,time,train/box_loss\n1,1,2.5\n2,2,1.5\n")
-    recipe = {"folder": str(folder), "data": "data.yaml", "start": "yolov8n.yaml", "images": TRAIN, "updates": 8, "batch_size": 4}
-    spec.write(
-        folder / spec.SPEC,
-        spec.Spec(**recipe, image_size=64, learning_rate=0.001, seed=1, threads=1, nice=0),  # type: ignore[arg-type]
-    )
-    spec.write(folder / spec.RESULT, Result(str(weights), str(onnx), 2, 8, 1.0, False))
+        as_if_trained(Work(database, house.settings, 1), TRAIN)

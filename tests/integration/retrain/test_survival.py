@@ -15,6 +15,7 @@ from labelwheel.schedule import due_work
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain import jobs
+from retrain.dataset import labels
 from retrain.model.deploy import deploy
 from retrain.run import stages
 from retrain.run.close import CLOSED, close_ended
@@ -22,6 +23,7 @@ from retrain.run.trigger import cancel, trigger
 from retrain.run.work import SETTLED, TRAINED, Work
 from retrain.training.launch import Cancelled
 from retrain.training.recipe import weights_of
+from tests.integration.retrain.conftest import as_if_trained
 
 
 def test_a_run_waits_for_room_and_goes_on_by_itself(
@@ -42,6 +44,36 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
     with database.read() as session:
         row = session.get_one(TrainingRun, run.id)
         assert row.dataset_id is not None and row.error is None
+
+
+@pytest.mark.usefixtures("mlflow")
+def test_a_finished_training_outlives_an_mlflow_that_is_away(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(0, 8, "train")
+    label(100, 8, "holdout")
+    work = Work(database, settings, trigger(database, settings, project.id, "manual").id)
+    as_if_trained(work, 8)
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        gone = settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:1"})
+        for _ in range(5):
+            jobs._attempt(_begun(Work(database, gone, work.run_id)))
+            row = work.row()
+            assert (row.status, row.percent, row.attempts) == ("evaluating", TRAINED, 0) and "MLflow did not take" in (row.error or "")
+    with monkeypatch.context() as away:  # after the deployment
+        away.setattr(Registry, "end", lambda *_, **__: 1 / 0)
+        jobs.run(work.run_id)
+    row = work.row()
+    assert (row.status, row.percent, row.error) == ("promoted", 100, None)
+    with database.read() as session:
+        serving = newest_deployment(session, project.id)
+        assert serving is not None and serving.model_version_id == row.challenger_id
+        assert len(labels.consumed(session, project.id)) == row.new_labels == 8
+    state = work.registry._client.get_run
+    assert state(row.mlflow_run_id).info.status == "RUNNING"
+    close_ended(work)  # as the next run does
+    assert state(row.mlflow_run_id).info.status == "FINISHED" and (work.folder / CLOSED).exists()
 
 
 def test_what_is_about_to_serve_cannot_be_cancelled_and_what_is_cancelled_writes_nothing(
