@@ -134,6 +134,9 @@ def _payloads(desk: Desk, items: Sequence[QueueItem]) -> tuple[dict[int, Payload
             payloads[item.id] = _payload(desk, item, predictions.get(item.id))
         except LabelwheelError as error:
             faults[item.id] = str(error)
+        except Exception as error:  # one odd row stops no other
+            log.exception("item cannot be made a task", item=item.id)
+            faults[item.id] = f"{type(error).__name__}: {error}"
     return payloads, faults
 
 

@@ -33,4 +33,5 @@ def task_payload(item: QueueItem, tag: ControlTag, settings: Settings, predictio
 
 def _reason(item: QueueItem) -> str:
     """Why a person is asked; of a doubted label also what is doubted and where."""
-    return f"{item.reason}: {item.scores['why']}" if item.reason == "label_error" else item.reason
+    why = item.scores.get("why") if item.reason == "label_error" else None
+    return f"{item.reason}: {why}" if why else item.reason

@@ -39,7 +39,7 @@ def withdraw(
 ) -> Withdrawal:  # fmt: skip
     """Withdraw every standing label of an annotator, or those drawn from `since` on. Again changes nothing.
 
-    `again` sends the images that are left without a label out in a new round.
+    `again` sends the images that are left without a label out in a new round, of reason `disagreement`.
     """
     query = _labels(project.id, annotator, since).where(Label.withdrawn_at.is_(None))
     done = _say(database, project, reading, query, annotator, "withdrawn", who, why, dry_run)
@@ -72,7 +72,7 @@ def _send_again(database: Database, project: Project, annotator: str, since: dat
             newest = {item.image_id: item for item in session.scalars(mine.order_by(QueueItem.round))}
             for item in newest.values():
                 if item.status == "rejected":  # an open one waits for people already
-                    open_round(session, item, "label_error", item.priority, who, why)
+                    open_round(session, item, "disagreement", item.priority, who, why)  # no second look: of these an image has one, ever
 
 
 def _labels(project_id: int, annotator: str, since: datetime | None) -> Select[int, int, str]:

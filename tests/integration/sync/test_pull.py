@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from console import by_hand
-from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project, utcnow
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project, QueueItem, utcnow
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
 from sync.exchange import pull as reconciler
 from sync.review.reading import reading_of
+from sync.review.withdraw import withdraw
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import Line
 from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant
@@ -195,6 +196,22 @@ def test_two_annotators_and_a_third_who_decides(plant: Plant) -> None:
     plant.pull()
     assert plant.in_force()[image[apart]] == [58.6]
     plant.mended()
+
+
+def test_what_was_withdrawn_goes_out_again_and_is_no_second_look(plant: Plant) -> None:
+    first, _ = plant.pushed(1, 2)
+    plant.server.annotate(first, [drawn(10)], BERT)
+    plant.pull()
+    with plant.line.database.read() as session:
+        reading = reading_of(session, plant.line.project, plant.line.settings)
+    withdraw(plant.line.database, plant.line.project, reading, USERS[1], None, "boss", "careless", dry_run=False, again=True)
+    sent = [plant.server.rows.tasks[task]["data"] for task in plant.pushed(3)]
+    assert set(plant.statuses().values()) == {"pushed"}
+    assert [data["reason"] for data in sent if data["labelwheel_key"].endswith("-r2")] == ["disagreement"]
+    assert len(sent) == 2
+    with plant.line.database.read() as session:
+        looks = select(func.count()).select_from(QueueItem).where(QueueItem.reason == "label_error")
+        assert session.scalar(looks) == 0, "it takes nothing of a day's second looks"
 
 
 def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(plant: Plant) -> None:

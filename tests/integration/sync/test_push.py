@@ -214,6 +214,16 @@ def test_a_pre_annotation_that_fits_no_more_keeps_its_item_back(line: Line, stud
     assert fault.startswith("The pre-annotation does not fit the label config: there is no tag 'gone'.")
 
 
+def test_an_item_that_no_task_can_be_made_of_stops_no_other(line: Line, studio: Counterpart) -> None:
+    chosen(line, 2)
+    with line.database.write() as session:
+        odd = session.scalars(select(QueueItem)).first()
+        assert odd
+        odd.reason, odd.scores = "label_error", ["no object"]  # type: ignore[assignment]
+    assert push(line.database, line.settings, studio.client) == 1
+    assert [row["fault"][:15] for row in queue_rows(line) if row["fault"]] == ["AttributeError:"]
+
+
 def queue_rows(line: Line) -> list[dict[str, Any]]:
     with line.database.read() as session:
         return listing(session, line.project.id, status="all")

@@ -43,6 +43,11 @@ def test_a_task_tells_a_person_what_it_is_and_why() -> None:
     assert payload["predictions"] == []
 
 
+def test_a_doubt_is_told_in_words_where_there_are_any() -> None:
+    told = [task_payload(item(reason="label_error", scores=scores), TAG, LOCAL, None) for scores in ({"why": "no box at 3, 4"}, {})]
+    assert [payload["data"]["reason"] for payload in told] == ["label_error: no box at 3, 4", "label_error"]
+
+
 @pytest.mark.parametrize("settings", [LOCAL, SIGNED])
 def test_its_image_leads_back_to_ours(settings: Settings) -> None:
     assert uri_of_url(task_payload(item(), TAG, settings, None)["data"]["image"], settings) == item().image.uri
