@@ -193,12 +193,15 @@ def image_bytes(session: Session, chosen: Plan) -> int:
 
 
 def old_items(session: Session, project_id: int, run_id: int, chosen: Plan, seed: int) -> Plan:
-    """The control's plan: as many training images as `chosen` has, of labels older than the run, the replayed ones first."""
-    used = labels.consumed(session, project_id, before_run=run_id)
-    replayed = [item.label_id for item in chosen.only("replay")]
-    mine = {item.image_id for item in chosen.items}
-    newest = {row.image_id: row.id for row in sorted(_labels(session, used), key=lambda row: row.id) if row.image_id not in mine}
-    spare = sorted(newest.values())
+    """The control's plan: as many training images as `chosen` has, of labels older than the run, the replayed ones first.
+
+    Those that are added could have been replayed, too: they still stand, train, and hold a class in use.
+    """
+    replayed, mine = [item.label_id for item in chosen.only("replay")], {item.image_id for item in chosen.items}
+    splits, standing = labels.splits(session, project_id), labels.approved(session, project_id)
+    old = set(standing.values()) & labels.consumed(session, project_id, before_run=run_id)
+    old -= labels.emptied(session, old, chosen.class_map)
+    spare = sorted(label for image, label in standing.items() if label in old and image not in mine and splits.get(image) == "train")
     wanted = min(max(len(chosen.only("train", "replay")) - len(replayed), 0), len(spare))
     added = random.Random(seed).sample(spare, wanted)  # noqa: S311  a repeatable draw, no secret
     return gather_same_classes(session, dict.fromkeys([*replayed, *added], "replay"), chosen)

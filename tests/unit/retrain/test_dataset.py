@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database import Database, migrate
@@ -257,6 +258,28 @@ def test_a_new_label_of_a_removed_class_alone_does_not_shrink_a_warm_start(datab
         chosen = content.plan(session, 1, removed, replay=2.0, seed=1)
         assert [item.label_id for item in chosen.only("train")] == [new.id] and len(chosen.only("replay")) == 2
         assert [one.label_id for one in chosen.excluded] == [empty.id]
+
+
+def test_a_control_trains_on_old_labels_that_still_stand_and_train(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        old = [draw(session, add(session, store, number, "train"), ("dent", [0.0, 0.0, 9.0, 9.0])) for number in range(12)]
+        ran(session, plan(session))
+        for rejected in old[:5]:
+            rejected.withdrawn_at = NOW
+        draw(session, session.get_one(Image, old[5].image_id), ("dent", [0.0, 0.0, 9.0, 8.0]), approved=1)
+        for number in range(21, 25):
+            draw(session, add(session, store, number, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]), approved=2)
+        chosen = plan(session, replay=0.4)
+        run = ran(session, chosen)
+        spare = {label.id for label in old[6:]} - {item.label_id for item in chosen.only("replay")}
+        judging, *kept = sorted(spare)
+        capture = session.scalars(select(Capture).where(Capture.image_id == session.get_one(Label, judging).image_id)).one()
+        capture.split = "holdout"
+        session.flush()
+        control = content.old_items(session, 1, run.id, chosen, seed=1)
+        replayed = {item.label_id for item in chosen.only("replay")}
+        assert {item.label_id for item in control.only("replay")} == replayed | set(kept)
+        assert content.old_items(session, 1, run.id, chosen, seed=1) == control
 
 
 def test_the_holdout_has_a_version_that_follows_its_content_only(database: Database, store: ImageStore) -> None:
