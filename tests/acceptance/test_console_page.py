@@ -129,6 +129,9 @@ def test_nothing_overflows_and_the_scheme_is_followed(browser: Browser, console:
     assert page.locator("html").get_attribute("data-bs-theme") == scheme
     red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)")
     assert (red + green + blue > 600) == (scheme == "light")
+    page.get_by_role("link", name="What its labels bought").click()
+    expect(page.get_by_role("cell", name="+0.290")).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
 
 
