@@ -47,11 +47,12 @@ class Connection:
     def read(self, path: str, **query: Any) -> Any:
         """GET `path`, retried while the server is unreachable; return the JSON as it was sent, not as SDK models.
 
-        A page past the end is None: Label Studio answers it with 404.
+        A page past the end is None: Label Studio answers it with 404. Its first page is always there, so a 404 for that one is an error,
+        as is one without JSON: a proxy whose Label Studio is being started answers so, too.
         """
         with as_our_errors(self.url):
             response = self._request(path, query)
-            if response.status_code == 404 and "page" in query:
+            if response.status_code == 404 and query.get("page", 1) > 1 and _is_json(response):
                 return None
             return _checked(response).json()
 
@@ -131,8 +132,11 @@ def _faults(by_field: dict[str, Any]) -> str:
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
-    is_json = "json" in response.headers.get("content-type", "")
-    raise refusal(response.status_code, response.json() if is_json else response.text)
+    raise refusal(response.status_code, response.json() if _is_json(response) else response.text)
+
+
+def _is_json(response: httpx.Response) -> bool:
+    return "json" in response.headers.get("content-type", "")
 
 
 def _named(error: Exception) -> str:

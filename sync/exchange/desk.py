@@ -14,6 +14,7 @@ from labelwheel.serving import LineUp, load_line_up, newest_line_up
 from labelwheel.settings import Settings
 from labelwheel.vision.class_view import shown_under
 from labelwheel.vision.label_config import ControlTag, parse
+from sync.exchange.reset import look
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,16 @@ class Desk:
 
 
 def open_desk(database: Database, settings: Settings, client: Studio) -> Desk:
-    """Gather project, tags and served models; errors are those of `current_project`, `Studio.project`, `parse` and `load_line_up`."""
+    """Gather project, tags and served models; errors are those of `current_project`, `reset.look`, `parse` and `load_line_up`.
+
+    WentBack where Label Studio has another project under our id: nothing may be sent there before the next pull stops.
+    """
     with database.read() as session:
         project = current_project(session, settings)
         rows, classes = newest_line_up(session, project.id), current_classes(session, project.id)
     line_up = load_line_up(rows, settings, classes) if rows else None
     # Of now: the label config may have been edited since we were connected, and a bulk import stores what no longer fits.
-    tags = shown_under(parse(client.project(project.ls_project_id).label_config), classes)
+    tags = shown_under(parse(look(client, project).label_config), classes)
     return Desk(database, settings, client, project, tags, line_up)
 
 

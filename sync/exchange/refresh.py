@@ -27,6 +27,7 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from sync.exchange.desk import Desk, open_desk
 from sync.exchange.pre_annotate import pre_annotate
+from sync.exchange.reset import held
 from sync.selection.budget import rules
 from sync.selection.pool import predictions
 from sync.selection.reorder import doubt, moved
@@ -43,10 +44,10 @@ def refresh(database: Database, settings: Settings, client: Studio, deployment_i
     """Bring the open tasks to the deployment's version; return how many got a new pre-annotation.
 
     What Label Studio shows is asked first, so that a refresh that died, or that its `seconds` ended, goes on and doubles nothing: until
-    `deployment.refreshed_at` is set the sweep asks for it again.
+    `deployment.refreshed_at` is set the sweep asks for it again. Nothing while the pull is held: see `sync.exchange.reset`.
     """
-    if not _serves(database, settings, deployment_id):
-        return 0  # another project's, or overtaken: not worth loading models for
+    if not _is_due(database, settings, deployment_id):
+        return 0  # another project's, overtaken, or held: not worth loading models for
     desk = open_desk(database, settings, client)
     if desk.line_up is None or desk.line_up.champion.deployment_id != deployment_id:
         return 0  # overtaken by a newer deployment, which has its own refresh
@@ -61,10 +62,12 @@ def refresh(database: Database, settings: Settings, client: Studio, deployment_i
     return refreshed
 
 
-def _serves(database: Database, settings: Settings, deployment_id: int) -> bool:
+def _is_due(database: Database, settings: Settings, deployment_id: int) -> bool:
+    """Whether it serves, and Label Studio is believed."""
     with database.read() as session:
-        newest = newest_deployment(session, current_project(session, settings).id)
-    return newest is not None and newest.id == deployment_id
+        project = current_project(session, settings)
+        newest, pause = newest_deployment(session, project.id), held(session, project.id)
+    return newest is not None and newest.id == deployment_id and pause is None
 
 
 def _bring_up(desk: Desk, lease: HeldLease, until: float) -> tuple[int, bool]:
@@ -117,8 +120,9 @@ def _reorder(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> 
         except LabelStudioError as error:
             log.warning("priorities not moved", error=error.message)
             return
-        with desk.database.write() as session:
-            session.execute(update(QueueItem).where(QueueItem.id.in_([row.queue_item_id for row in moving])).values(priority=value))
+        items = update(QueueItem).where(QueueItem.id.in_([row.queue_item_id for row in moving]))
+        with desk.database.write() as session:  # a place is no touch: what nobody looks at expires all the same
+            session.execute(items.values(priority=value, updated_at=QueueItem.updated_at))
 
 
 def _priorities(desk: Desk, rows: Sequence[LsTask], by_key: Mapping[str, Task]) -> dict[str, float]:

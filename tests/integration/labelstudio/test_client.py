@@ -61,3 +61,20 @@ def test_what_an_import_leaves_out_is_an_error(tiny_backend: Any, answer: dict[s
 def test_a_server_that_is_not_label_studio_is_named(tiny_backend: Any) -> None:
     with pytest.raises(LabelStudioError, match="404"):
         LabelStudio(tiny_backend.url, "0" * 40).me()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda client: list(client.stamps(1)),
+        lambda client: client.find_tasks(1, ["k"]),
+        lambda client: list(client.open_tasks(1)),
+        lambda client: list(client.changed_tasks(1, None)),
+        lambda client: client.find_project("Labelwheel"),
+    ],
+)
+@pytest.mark.parametrize("body", ["default backend - 404", {"detail": "Not found."}])
+def test_a_404_is_no_empty_list(tiny_backend: Any, look: Callable[[LabelStudio], object], body: object) -> None:
+    tiny_backend.answer = lambda path, _: (404, body)
+    with pytest.raises(LabelStudioError, match="404"):
+        look(LabelStudio(tiny_backend.url, "0" * 40))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from console import by_hand
-from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Label, Project, QueueItem, utcnow
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Deployment, Label, Project, QueueItem, utcnow
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
@@ -107,6 +107,26 @@ def test_another_project_gets_the_open_tasks_and_the_labels_stay(plant: Plant, h
     plant.pull()
     assert plant.in_force() == {**before, image[opened]: [19.2]}
     plant.mended()
+
+
+def test_a_stranger_under_our_id_is_sent_nothing_and_keeps_its_pin(plant: Plant) -> None:
+    """Push and refresh may come before the pull that stops."""
+    plant.line.deploy(0.5)
+    plant.pushed(1)
+    plant.pull()
+    plant.server.restore(TwinServer(USERS).rows)
+    theirs = plant.server.create_project("Theirs", LABEL_CONFIG)
+    plant.server.rows.projects[theirs]["model_version"] = "theirs@1"
+    assert theirs == plant.line.project.ls_project_id
+    second = plant.line.deploy(0.9)
+    for act in (lambda: plant.pushed(2), lambda: plant.refresh(second.id)):
+        with pytest.raises(WentBack, match="is another one"):
+            act()
+    plant.pull()
+    assert (plant.push(), plant.refresh(second.id)) == (0, 0), "held"
+    assert (plant.server.rows.tasks, plant.server.rows.projects[theirs]["model_version"]) == ({}, "theirs@1")
+    with plant.line.database.read() as session:
+        assert session.get_one(Deployment, second.id).refreshed_at is None
 
 
 def test_a_person_who_says_keep_may_be_cut_off_and_the_next_pull_goes_on(plant: Plant) -> None:
