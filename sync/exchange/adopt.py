@@ -40,7 +40,7 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import features, image
 from labelwheel.vision.label_config import parse, pushed_tag
 from sync.exchange.mirror import mirror_tasks
-from sync.exchange.reset import held
+from sync.exchange.reset import held, look
 from sync.review.reading import Reading, reading_of
 from sync.review.settle import settle
 
@@ -91,7 +91,7 @@ def adopt(
     """Adopt portion after portion for about so many seconds; `told` hears how far it is. `ended` is True when nothing is left, or asked for.
 
     While another one adopts nothing is done, nor while the pull is held (see `sync.exchange.reset`).
-    Raises LabelStudioError, and LabelStudioUnreachable.
+    Raises LabelStudioError, LabelStudioUnreachable, and WentBack where the project is another one.
     """
     done, until = Adoption(), time.monotonic() + seconds
     with database.read() as session:
@@ -102,6 +102,7 @@ def adopt(
     with hold(database, f"adopt:{project.id}", LEASE_SECONDS) as lease:
         if lease is None:
             return done
+        look(client, project)
         with Adopter(database, settings, client, project, reading) as adopter:
             while not done.ended and time.monotonic() < until and lease.renew():
                 adopter.portion(done, lease)

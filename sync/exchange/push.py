@@ -27,7 +27,7 @@ from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
 from sync.exchange.desk import Desk, keep, open_desk
 from sync.exchange.pre_annotate import pre_annotate
-from sync.exchange.reset import held
+from sync.exchange.reset import held, look
 from sync.exchange.task import task_key, task_payload
 from sync.exchange.twins import settle_twins
 from sync.queue import move_all, set_aside
@@ -62,7 +62,9 @@ def push(database: Database, settings: Settings, client: Studio) -> int:
 
 
 def push_item(desk: Desk, item_id: int) -> None:
-    """Push one item, if it is pending. Raises ConflictError while a push is under way: it will be a task in a moment."""
+    """Push one item, if it is pending. Raises ConflictError while a push is under way: it will be a task in a moment; WentBack where the
+    project is another one."""
+    look(desk.client, desk.project)
     with hold(desk.database, f"push:{desk.project.id}") as lease:
         if lease is None:
             raise ConflictError(f"Item {item_id} is being pushed just now.", "Ask again in a few seconds.")

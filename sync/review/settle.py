@@ -88,10 +88,10 @@ def open_round(
 ) -> bool:
     """Let people look again at the image of an item: its next round, once however often it is asked for; whether it is new.
 
-    The round has the item's scores, or its own.
+    The round has the item's scores, or its own. It is of no decision: no selection chose it, and no budget of one pays for it.
     """
     now = utcnow()
-    row: dict[str, Any] = {name: getattr(item, name) for name in ("project_id", "image_id", "capture_id", "scores", "decision_id")}
+    row: dict[str, Any] = {name: getattr(item, name) for name in ("project_id", "image_id", "capture_id", "scores")}
     row |= {"round": item.round + 1, "status": "pending", "reason": reason, "priority": priority, "created_at": now, "updated_at": now}
     row |= {} if scores is None else {"scores": scores}
     mine = select(QueueItem.id).where(

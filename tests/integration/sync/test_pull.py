@@ -13,8 +13,11 @@ from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
 from sync.exchange import pull as reconciler
+from sync.exchange.adopt import adopt, ask_for_adoption
+from sync.review.answer import Said, label, open_window
 from sync.review.reading import reading_of
 from sync.review.withdraw import withdraw
+from sync.selection.budget import FIRST_BATCH, SELECTION, spent_since
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import Line
 from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant
@@ -118,14 +121,24 @@ def test_a_stranger_under_our_id_is_sent_nothing_and_keeps_its_pin(plant: Plant)
     theirs = plant.server.create_project("Theirs", LABEL_CONFIG)
     plant.server.rows.projects[theirs]["model_version"] = "theirs@1"
     assert theirs == plant.line.project.ls_project_id
-    second = plant.line.deploy(0.9)
-    for act in (lambda: plant.pushed(2), lambda: plant.refresh(second.id)):
+    second = plant.line.deploy(0.55)
+    settings, database = plant.line.settings, plant.line.database
+    plant.server.import_tasks(theirs, [{"data": {"image": "theirs.png"}}])
+    with database.write() as session:
+        ask_for_adoption(session, plant.line.project.id)
+    for act in (
+        lambda: plant.pushed(2),
+        lambda: label(open_window(database, settings, plant.client), 2, [], Said(USERS[0])),
+        lambda: plant.refresh(second.id),
+        lambda: adopt(database, settings, plant.client),
+    ):
         with pytest.raises(WentBack, match="is another one"):
             act()
     plant.pull()
     assert (plant.push(), plant.refresh(second.id)) == (0, 0), "held"
-    assert (plant.server.rows.tasks, plant.server.rows.projects[theirs]["model_version"]) == ({}, "theirs@1")
-    with plant.line.database.read() as session:
+    assert [task["data"] for task in plant.server.rows.tasks.values()] == [{"image": "theirs.png"}]
+    assert plant.server.rows.projects[theirs]["model_version"] == "theirs@1"
+    with database.read() as session:
         assert session.get_one(Deployment, second.id).refreshed_at is None
 
 
@@ -232,6 +245,23 @@ def test_what_was_withdrawn_goes_out_again_and_is_no_second_look(plant: Plant) -
     with plant.line.database.read() as session:
         looks = select(func.count()).select_from(QueueItem).where(QueueItem.reason == "label_error")
         assert session.scalar(looks) == 0, "it takes nothing of a day's second looks"
+
+
+def test_only_what_a_selection_chose_is_paid_from_its_budget(plant: Plant) -> None:
+    plant.set(first_batch=4, approval="agree:2@0.7")
+    first = plant.pushed(*range(1, 9))
+    plant.line.deploy(0.5)
+    plant.set(budget_per_day=3)
+    chosen = set(plant.pushed()) - set(first)
+    assert (len(first), len(chosen)) == (4, 3)
+    for task in (first[0], *chosen):
+        plant.server.annotate(task, [drawn(10)], ANNA)
+        plant.server.annotate(task, [drawn(60)], BERT)
+    plant.pull()
+    assert list(plant.statuses().values()).count("pending") == 4, "disagreed on, they go to people again"
+    with plant.line.database.read() as session:
+        spent = [spent_since(session, plant.line.project.id, kind) for kind in (SELECTION, FIRST_BATCH)]
+    assert [len(some) for some in spent] == [3, 4]
 
 
 def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(plant: Plant) -> None:
