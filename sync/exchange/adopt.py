@@ -179,7 +179,14 @@ class Adopter:
             done.adopted += 1
         except LabelStudioUnreachable:  # nothing can be said of the task: the next run looks again
             raise
-        except (LabelwheelError, OSError, ValueError, TypeError, KeyError) as error:  # people put anything into a task's data
+        except (
+            LabelwheelError,
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ) as error:  # people put anything into a task's data
             done.faults[int(task["id"])] = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
             log.warning("task not adopted", task=task["id"], error=done.faults[int(task["id"])])
 

@@ -7,7 +7,7 @@ brought is approved: whoever imported it said so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -121,8 +121,10 @@ def _not_by_itself(_: Policy, __: State) -> Approval | None:
 
 def chosen(revision: Revision, tag: str) -> set[str]:
     """What was chosen with a Choices tag."""
-    answers = (region for region in revision.result if region.get("from_name") == tag and region.get("type") == "choices")
-    return {str(value) for region in answers for value in (region.get("value") or {}).get("choices") or ()}
+    regions = (region for region in revision.result if isinstance(region, Mapping))  # of the API's Label Studio checks none
+    values = (region.get("value") for region in regions if region.get("from_name") == tag and region.get("type") == "choices")
+    answers = (value.get("choices") for value in values if isinstance(value, Mapping))
+    return {str(choice) for answer in answers if isinstance(answer, list) for choice in answer}
 
 
 def _since(state: State, holds: Callable[[Revision], bool]) -> Approval | None:

@@ -23,6 +23,8 @@ from tests.fixtures.line import Line
 from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant
 from tests.fixtures.tasks import drawn
 
+ACCEPTED = {"id": "c", "type": "choices", "from_name": "review", "to_name": "image", "value": {"choices": ["accepted"]}}
+
 
 @pytest.fixture
 def plant(line: Line, monkeypatch: pytest.MonkeyPatch) -> Plant:
@@ -262,6 +264,18 @@ def test_only_what_a_selection_chose_is_paid_from_its_budget(plant: Plant) -> No
     with plant.line.database.read() as session:
         spent = [spent_since(session, plant.line.project.id, kind) for kind in (SELECTION, FIRST_BATCH)]
     assert [len(some) for some in spent] == [3, 4]
+
+
+@pytest.mark.parametrize("policy", ["submit", "choice:review=accepted"])
+def test_an_annotation_of_what_is_no_region_stops_no_other(plant: Plant, policy: str) -> None:
+    plant.set(approval=policy)
+    odd, good = plant.pushed(1, 2)
+    plant.server.annotate(odd, ["junk", None])  # type: ignore[list-item]
+    plant.server.annotate(good, [drawn(10), ACCEPTED])
+    plant.pull()
+    assert plant.in_force() == {plant.image(good): [9.6]}
+    assert plant.statuses() == {plant.image(odd): "labeled", plant.image(good): "approved"}, "nothing is said of it: it waits"
+    plant.mended()
 
 
 def test_an_empty_mirror_is_filled_again_and_gives_the_same_labels(plant: Plant) -> None:

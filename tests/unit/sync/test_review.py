@@ -318,6 +318,8 @@ def test_a_choice_approves() -> None:
     assert labels(told, policy="choice:review=accepted")[0].approved_by == "anna"
     assert labels(told, policy="choice:review=rejected")[0].approved_at is None
     assert status(revision(1), policy="choice:review=accepted") == "labeled"
+    odd = [None, {**accepted, "value": "accepted"}, {**accepted, "value": {"choices": 7}}, {**accepted, "value": {"choices": [None]}}]
+    assert status(revision(1, result=[region(), *odd]), policy="choice:review=accepted") == "labeled"
 
 
 def test_annotators_who_agree_make_one_label_in_the_newest_ones_place() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.drawn import Exclusion, from_regions
@@ -67,6 +69,34 @@ def test_a_region_that_is_no_label_is_reported_and_the_others_are_kept(region: d
 
     assert exclusions == [Exclusion("a", reason)]
     assert [box.region_id for box in boxes] == ["b"]
+
+
+@pytest.mark.parametrize("odd", ["junk", None, 7, ["a"]])
+def test_what_is_no_region_at_all_is_reported_and_never_taken_for_nothing(odd: Any) -> None:
+    assert from_regions([odd, drawn(id="b")], [TAG], 640, 480) == (
+        [LabelledBox("car", Box(64, 96, 256, 216), "b", "manual")],
+        [Exclusion("", f"{str(odd)!r} is no region")],
+    )
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.sampled_from(("", "car", "label", "rectanglelabels")),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(("x", "value", "type")), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(("id", "from_name", "type", "origin", "value")), ANYTHING)
+def test_whatever_others_put_into_a_region_it_is_a_box_or_reported(name: str, odd: Any) -> None:
+    """Label Studio checks of an annotation that its result is a list, and nothing in it."""
+    boxes, exclusions = from_regions([{**drawn(), name: odd}], [TAG], 640, 480)
+    assert len(boxes) + len(exclusions) == 1
+
+
+@given(st.sampled_from(("x", "y", "width", "height", "rotation", "rectanglelabels")), ANYTHING)
+def test_whatever_others_put_into_a_value_it_is_a_box_or_reported(name: str, odd: Any) -> None:
+    boxes, exclusions = from_regions([drawn(value={name: odd})], [TAG], 640, 480)
+    assert len(boxes) + len(exclusions) == 1
 
 
 def test_answers_about_the_whole_task_are_not_drawn() -> None:
