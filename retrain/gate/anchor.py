@@ -56,7 +56,7 @@ def standing(session: Session, project_id: int) -> Standing:
 
 def _deployments(project_id: int) -> Select[Deployment]:
     query = select(Deployment).where(Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG, Deployment.role == CHAMPION.alias)
-    return query.options(joinedload(Deployment.model_version).joinedload(ModelVersion.class_map)).order_by(Deployment.id)
+    return query.options(joinedload(Deployment.model_version)).order_by(Deployment.id)
 
 
 def _establishes(model_version_id: int, decision: Decision | None) -> bool:

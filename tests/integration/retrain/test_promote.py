@@ -86,6 +86,8 @@ def test_a_worse_model_passes_no_door_but_an_override(
 ) -> None:
     brought = bring(wheel, tmp_path, POOR, "poor", "--deploy")
     assert brought["served_as"] is None and brought["gate"]["verdict"] == "keep"
+    with database.write() as session:  # as one that was trained here, whose labels are its class map's
+        session.get_one(ModelVersion, 2).labels = None
     assert wheel("model", "deploy", 2, "--note", "Please.").exit_code == 1
     asked = wheel("promote", 2, "--json")
     assert asked.exit_code == 1
