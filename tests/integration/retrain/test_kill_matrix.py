@@ -200,7 +200,6 @@ def _random_kills(house: House, lot: random.Random) -> Iterator[str]:
 
 def _control(house: House) -> Iterator[tuple[str, str]]:
     """A warm run whose control is killed at each place, and from two sides where it trains."""
-    house.restore(QUEUED)
     house.sweep()
     with house.database() as database, database.read() as session:
         challenger = session.get_one(TrainingRun, 1).challenger_id or 0
