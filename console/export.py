@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from console.writing import into
 from labelwheel.database import Database
 from labelwheel.errors import ConflictError, InputError
 from labelwheel.project import current_class_map, current_project
@@ -129,17 +130,31 @@ def export_folder(
 
 
 def written(found: Iterable[File], made: Folder, folder: Path, beat: Callable[[], object]) -> dict[str, Any]:
-    """Write the files beside `folder`, then put them in its place. Returns what they hold, counted. `beat` is called after each sample."""
+    """Write the files beside `folder`, then put them in its place. Returns what they hold, counted. `beat` is called after each sample.
+
+    Raises InputError where they cannot be written, and when no image enters: an earlier export stays as it is.
+    """
     draft, seen = folder.with_name(f".{folder.name}.draft"), 0
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    with closing(_put_all(found, draft)) as steps:  # whatever ends it, no thread writes on
-        for _ in steps:
-            while seen < len(made.entries):
-                seen += 1
-                beat()
-    _replace(draft, folder)
+    with into(folder):
+        draft.mkdir(parents=True)
+        with closing(_put_all(found, draft)) as steps:  # whatever ends it, no thread writes on
+            for _ in steps:
+                while seen < len(made.entries):
+                    seen += 1
+                    beat()
+        if not any(entry["split"] for entry in made.entries):
+            shutil.rmtree(draft, ignore_errors=True)
+            raise _nothing(made)
+        _replace(draft, folder)
     return {**made.counts(), "note": made.note}
+
+
+def _nothing(made: Folder) -> InputError:
+    if not made.entries:
+        return InputError("There is no task to export.", "Export the tasks with their annotations from Label Studio (Export, JSON).")
+    message = f"None of the {len(made.entries)} tasks can be exported, and nothing was written. The first: {made.entries[0]['reason']}."
+    return InputError(message, "Mend that, and export again; --images-root names the folder of a JSON's images.")
 
 
 def _put_all(found: Iterable[File], draft: Path) -> Generator[None, None, None]:
@@ -184,8 +199,9 @@ def _replace(draft: Path, folder: Path) -> None:
 def ours(folder: Path) -> Path:
     """The folder, if an export may be written there. InputError when it holds what no export wrote; ultralytics' caches are nobody's."""
     folder = folder.expanduser().resolve()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file.", "Name a folder that is not there yet, or is empty.")
+    with into(folder):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file.", "Name a folder that is not there yet, or is empty.")
     known = _known(folder)
     found = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
     stranger = next(

@@ -21,6 +21,7 @@ from retrain.dataset.pictures import Pictures
 from retrain.dataset.tasks import load, samples, uncollected
 
 CLASSES_CURE = "Name a data.yaml, a manifest.json or a classes.txt of an earlier export."
+LISTS = ("", ".txt", ".names")  # suffixes of files with a name a line: of any other, the lines may be anything
 
 
 def export_tasks(
@@ -38,9 +39,12 @@ def export_tasks(
     """Write the tasks of `source`, a JSON export, as `folder`; an earlier export there is replaced. Returns what it holds, counted.
 
     Class ids follow `classes`, else the export that `folder` holds, else the label config; what is new is appended. Images are looked for below
-    `images_root`, else beside `source`. Raises InputError for files that cannot be used; a bad task is excluded and named.
+    `images_root`, else beside `source`. Raises InputError for files that cannot be used, and where no task can be exported; a bad one is
+    excluded and named.
     """
     demand_images(form, images)
+    if images_root and not images_root.is_dir():
+        raise InputError(f"{images_root} is no folder.", "Name the folder below which the images lie, or leave --images-root out.")
     folder, canvas = ours(folder), Canvas(answering_tags(_text(config)))
     earlier = folder / "manifest.json"
     known = read_classes(classes or earlier) if classes or earlier.exists() else ClassMap()
@@ -53,10 +57,11 @@ def export_tasks(
 
 def read_classes(file: Path) -> ClassMap:
     """The class ids that a file states: `names` of a data.yaml or manifest.json, or one name a line. Raises InputError."""
+    if file.suffix.lower() not in (".json", ".yaml", ".yml", *LISTS):
+        raise InputError(f"{file} is no list of classes.", CLASSES_CURE)
     text = _text(file)
     try:
-        names = _names(text, file.suffix.lower())
-        return ClassMap(tuple(str(names[number]).strip() for number in range(len(names))))  # of a list or a dict: ids have no gaps
+        return _numbered(_names(text, file.suffix.lower()))
     except (ValueError, LookupError, TypeError, yaml.YAMLError, LabelwheelError) as error:
         raise InputError(f"{file} names no classes: {error!r}", CLASSES_CURE) from error
 
@@ -67,6 +72,12 @@ def _names(text: str, suffix: str) -> Any:
     if suffix in (".yaml", ".yml"):
         return yaml.safe_load(text)["names"]
     return text.strip().splitlines()
+
+
+def _numbered(names: Any) -> ClassMap:
+    if not isinstance(names, list | dict):
+        raise TypeError("its names are no list")
+    return ClassMap(tuple(str(names[number]).strip() for number in range(len(names))))  # ids have no gaps
 
 
 def _text(file: Path) -> str:

@@ -69,9 +69,12 @@ def ps(as_json: AsJson = False) -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema, and create secrets that are missing. `up` does both by itself."""
+    from console.writing import HOME_CURE, into
     from labelwheel.credentials import generate_secrets
     from labelwheel.database import migrate
 
+    with into(get_settings().home, HOME_CURE):
+        get_settings().home.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(generate_secrets(get_settings()).database_url)
     screen.print("[green]✓[/] The database is at the newest schema.")
 

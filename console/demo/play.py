@@ -27,6 +27,7 @@ from console.demo.camera import Camera
 from console.demo.images import Frame
 from console.demo.scenario import NEW_LABELS, Scenario
 from console.demo.watch import DemoFailed, Eyes, until
+from console.writing import HOME_CURE, into
 from labelwheel.errors import AlreadyRunning, LabelwheelError
 from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
 
@@ -81,12 +82,13 @@ def play(data: Path | None, seed: int | None, missing_source: str | None, keep: 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "demo.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise AlreadyRunning(f"A demo runs already in {folder}.", "Let it end, or give this one a folder: LABELWHEEL_HOME.") from error
+    with into(folder, HOME_CURE):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise AlreadyRunning(f"A demo runs already in {folder}.", "Let it end, or give this one a folder: LABELWHEEL_HOME.") from error
     try:
         yield
     finally:

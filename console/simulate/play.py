@@ -25,6 +25,7 @@ from console.simulate.report import markdown, report
 from console.simulate.step import Outcome, Step
 from console.simulate.stock import Cut, Stock, take_stock
 from console.simulate.strategy import Strategy
+from console.writing import into
 from labelwheel.errors import AlreadyRunning
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
@@ -70,12 +71,13 @@ def simulate(wanted: Wanted, screen: Console) -> dict[str, Any]:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise AlreadyRunning(f"Another simulation runs in {out}.", "Wait for it, or name another folder with --out.") from None
+    with into(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise AlreadyRunning(f"Another simulation runs in {out}.", "Wait for it, or name another folder with --out.") from None
     try:
         yield
     finally:

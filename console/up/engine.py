@@ -20,6 +20,7 @@ import psutil
 from console.up import orphans
 from console.up.programs import Program, ProgramState, StartError
 from console.up.render import GUARDIAN, launch_text, render
+from console.writing import HOME_CURE, into
 from labelwheel.errors import SettingsError
 from labelwheel.private import write_private_text
 from labelwheel.settings import PREFIX, Settings
@@ -158,9 +159,10 @@ class _UnixTransport(Transport):
 
 
 def prepare_folders(settings: Settings) -> None:
-    """Create our folders, private ones with mode 0700; refuse a socket folder that is not ours."""
-    for folder in (settings.home, settings.run_dir, settings.run_dir / "programs", settings.log_dir, settings.socket_dir):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create our folders, private ones with mode 0700; refuse a socket folder that is not ours. InputError where the home cannot be used."""
+    with into(settings.home, HOME_CURE):
+        for folder in (settings.home, settings.run_dir, settings.run_dir / "programs", settings.log_dir, settings.socket_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = settings.socket_dir.lstat()
     if found.st_uid != os.getuid() or settings.socket_dir.is_symlink():
         raise SettingsError(f"{settings.socket_dir} belongs to somebody else.", "Remove it, or set LABELWHEEL_HOME to a shorter path.")

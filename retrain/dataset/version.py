@@ -117,8 +117,8 @@ def cached(root: Path, oid: str) -> Path:
 def _check_out(root: Path, content_hash: str, remote: str, folder: Path, place: Callable[[Path, Path], object]) -> Path:
     """Put the files of a version where they belong, all of them or no folder."""
     draft = folder.with_name(f".{folder.name}.draft")
+    files = _all(root, content_hash, remote)
     try:
-        files = _complete(root, content_hash, remote)
         for leftover in (draft, *root.glob(".*.draft")):
             shutil.rmtree(leftover, ignore_errors=True)
         for parent in {(draft / path).parent for path, _ in files}:
@@ -127,11 +127,21 @@ def _check_out(root: Path, content_hash: str, remote: str, folder: Path, place: 
             place(cached(root, oid), draft / path)
         shutil.rmtree(folder, ignore_errors=True)
         draft.replace(folder)
+    except OSError as error:
+        message = f"The dataset {content_hash} could not be written to {folder}: {error}."
+        raise DatasetError(
+            message, "Look at disk space, and at who may write there; `--out` of a restore may name another folder."
+        ) from error
+    return folder
+
+
+def _all(root: Path, content_hash: str, remote: str) -> list[tuple[str, str]]:
+    try:
+        return _complete(root, content_hash, remote)
     except DatasetError:
         raise
     except Exception as error:  # see `keep`
         raise DatasetError(f"The dataset {content_hash} could not be restored: {error}", "Restore `datasets/.dvc/cache`.") from error
-    return folder
 
 
 def _complete(root: Path, content_hash: str, remote: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from console.from_json import export_tasks
+from console.from_json import export_tasks, read_classes
 from labelwheel.errors import InputError
 from labelwheel.settings import Settings
 from retrain.dataset.format import Format
@@ -140,3 +140,39 @@ def test_what_cannot_be_read_is_refused_with_a_cure(place: Path, tmp_path: Path)
     with pytest.raises(InputError, match="no tag to draw"):
         export_tasks(place / "tasks.json", tmp_path / "empty.xml", tmp_path / "out", Format.yolo, settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/labels")):
+        with pytest.raises(InputError, match=rf"^{out} (is a file|cannot be written to)") as told:
+            export_tasks(place / "tasks.json", place / "config.xml", out, Format.yolo, Settings(home=tmp_path), images=False)
+        assert told.value.cure.startswith("Name a folder")
+
+
+def test_an_export_of_nothing_is_refused_and_the_earlier_one_stays(place: Path, tmp_path: Path) -> None:
+    settings, out = Settings(home=tmp_path / "home"), tmp_path / "out"
+    export_tasks(place / "tasks.json", place / "config.xml", out, Format.yolo, settings, images=False)
+    before = (out / "manifest.json").read_bytes()
+    tasks = json.loads((place / "tasks.json").read_text())
+    (tmp_path / "none.json").write_text("[]")
+    (tmp_path / "unlabelled.json").write_text(json.dumps([{**task, "annotations": []} for task in tasks]))
+    (tmp_path / "files.json").write_text(json.dumps(tasks[:3]))
+    for source, root, why in (
+        ("files.json", tmp_path / "nodir", "nodir is no folder"),
+        ("files.json", tmp_path, r"None of the 3 tasks can be exported, .* no image: "),
+        ("none.json", None, "no task"),
+        ("unlabelled.json", None, "None of the"),
+    ):
+        with pytest.raises(InputError, match=why):
+            export_tasks(tmp_path / source, place / "config.xml", out, Format.yolo, settings, images_root=root)
+    assert (out / "manifest.json").read_bytes() == before
+    assert not (tmp_path / ".out.draft").exists()
+
+
+def test_classes_come_from_a_list_of_classes_alone(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: dent\n")
+    for file in (place / "config.xml", tmp_path / "data.yaml"):
+        with pytest.raises(InputError, match=r"no list of classes|names no classes") as told:
+            read_classes(file)
+        assert "data.yaml" in told.value.cure

@@ -177,6 +177,16 @@ def test_an_unknown_version_is_told(tmp_path: Path) -> None:
         version.restore(tmp_path, "nothing")
 
 
+def test_a_folder_that_cannot_be_written_to_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
+    root = tmp_path / "datasets"
+    (root / "one").mkdir(parents=True)
+    (root / "one/a.txt").write_text("one")
+    version.keep(root, "one")
+    with pytest.raises(DatasetError, match="could not be written to") as told:
+        version.restore(root, "one", out=root / "one/a.txt/below")
+    assert "cache" not in str(told.value) and "--out" in told.value.cure
+
+
 @pytest.mark.parametrize("left", ["another's", "cut short"])
 def test_what_a_killed_process_left_stands_in_nobodys_way(tmp_path: Path, left: str) -> None:
     root = tmp_path / "datasets"

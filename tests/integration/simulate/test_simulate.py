@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from console.simulate.play import JSON, PICTURE
+from labelwheel.errors import InputError
 from tests.fixtures.shapes import LABELS, SIDE, draw
 
 SETTINGS = ["--strategy", "expected_errors", "--regime", "shift", "--rounds", "1", "--seeds", "1", "--jobs", "1", "--per-round", "4"]
@@ -51,6 +52,13 @@ def test_a_simulation_that_was_cut_short_gives_the_figures_of_one_that_was_not(c
     assert _run(command) == first
     again = _done(tmp_path / "out")
     assert [path for path in again if again[path] != done[path]] == [lost]
+
+
+def test_results_that_cannot_be_written_are_told_at_once(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, InputError)
+    assert str(tmp_path / "out") in result.exception.message
 
 
 def test_a_folder_without_labels_is_refused_with_a_cure(tmp_path: Path) -> None:

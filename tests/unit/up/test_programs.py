@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from console.up.engine import prepare_folders
 from console.up.programs import Program, Task, plan
-from labelwheel.settings import Settings
+from labelwheel.errors import InputError
+from labelwheel.settings import Settings, load_settings
 
 
 def settings(home: Path, **fields: object) -> Settings:
@@ -42,3 +44,10 @@ def test_only_servers_are_waited_for_one_by_one(tmp_path: Path) -> None:
     steps = plan(settings(tmp_path), settings(tmp_path))
     assert [step.name for step in steps if isinstance(step, Program) and not step.health] == ["worker-fast", "worker-training", "scheduler"]
     assert [step.name for step in steps if isinstance(step, Task)] == ["database", "Label Studio's database", "Label Studio project"]
+
+
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written to") as told:
+        prepare_folders(load_settings(tmp_path / "file" / "home"))
+    assert "LABELWHEEL_HOME" in told.value.cure
