@@ -163,15 +163,19 @@ def _deploy(adopted: Adopted, wanted: bool, note: str, slot: Slot) -> tuple[str 
 
 
 def _slot(version: ModelVersion, alias: str) -> Slot:
-    """Where a version is to serve: the wheel's own model as the champion, unless it is to have another alias."""
+    """Where a version is to serve: the wheel's own model as the champion, unless it is to have an alias other than that."""
     from labelwheel.vision.label_config import CHAMPION, Slot
 
-    ours = version.name == get_settings().model_name and not alias
+    ours = version.name == get_settings().model_name and alias in ("", CHAMPION.alias)
     return CHAMPION if ours else Slot(version.name, _checked(alias, 20) or CHAMPION.alias)
 
 
 def _checked(name: str, longest: int) -> str:
     """What a label config can name."""
+    from labelwheel.serving import DEFAULT_TAG
+
+    if name == DEFAULT_TAG:
+        raise InputError(f"{name!r} is what the champion's place is called in the tables.", "Choose another name.")
     if name and not re.fullmatch(rf"[\w-]{{1,{longest}}}", name, re.ASCII):
         raise InputError(f"{name!r} is no name of a model or alias.", f"Use letters, digits, - and _, at most {longest}.")
     return name

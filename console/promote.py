@@ -41,7 +41,7 @@ def promote(
 
 def rollback(
     to: Annotated[
-        str, typer.Option(help="A version that served before. Without it: the one that served before the present one was made.")
+        str, typer.Option(help="A version that served before. Without it: the one that served before the present one; again: further back.")
     ] = "",
     note: Note = "",
     as_json: AsJson = False,

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from labelwheel import queue
@@ -23,10 +23,12 @@ from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.class_view import labels_seen, shown_under
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
+from retrain.model.trail import Turn, earlier
 
 log = structlog.get_logger(__name__)
 
 ANY = -1  # whatever serves
+ROLLBACK = "rollback"
 
 
 def deploy(
@@ -76,15 +78,15 @@ def deploy_by_hand(
         decision = _chosen(session, version, present, note) if fresh else None
         row, _ = _record(session, settings, version, slot, decision)
         renewed = _renew(session, settings, version.project_id) if fresh and slot.name else None
-    _announce(settings, version, [found for found in (row, renewed) if found and fresh])
+    _announce(settings, version, [found for found in (row, renewed) if found and fresh], slot.alias)
     return row, fresh
 
 
 def rollback(database: Database, settings: Settings, project_id: int, note: str = "", to: int | None = None, who: str = "") -> Deployment:
-    """Deploy the newest version that served before the present one was made, or the version with the id `to`, if it ever served.
+    """Deploy the version that served before the present one, or the version with the id `to`, if it ever served.
 
-    Again goes further back. It is a person's act: the gate is not asked, and its anchor stays. Raises NotFoundError, InputError for a version
-    that never was the champion, and ModelError for a file that could not serve.
+    Again goes further back (see `retrain.model.trail`). It is a person's act: the gate is not asked, and its anchor stays. Raises
+    NotFoundError, InputError for a version that never was the champion, and ModelError for a file that could not serve.
     """
     with database.read() as session:
         back = _back(session, project_id, to)
@@ -117,8 +119,11 @@ def served_as(session: Session, version: ModelVersion, settings: Settings, slot:
     """
     if slot.name:
         return version.title
-    shape = json.dumps([version.class_map.labels, DEFAULT_TAG, _view(session, version, settings.display_threshold)])
-    return f"{version.title}+{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
+    classes = current_classes(session, version.project_id)
+    shape = [version.class_map.labels, DEFAULT_TAG, _view(session, version, settings.display_threshold, classes)]
+    if classes.changed:  # cameras are told today's names also where no tag shows any
+        shape.append([classes.today(label) for label in version.classes])
+    return f"{version.title}+{hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:8]}"
 
 
 def _renew(session: Session, settings: Settings, project_id: int) -> Deployment | None:
@@ -129,13 +134,12 @@ def _renew(session: Session, settings: Settings, project_id: int) -> Deployment 
     return row if fresh else None
 
 
-def _view(session: Session, version: ModelVersion, threshold: float) -> list[Any]:
+def _view(session: Session, version: ModelVersion, threshold: float, classes: ClassMap) -> list[Any]:
     """How the label config shows each class of the models. A label that its model does not know is not in it: it changes no pre-annotation."""
     try:
         tags = parse(session.get_one(Project, version.project_id).label_config)
     except InputError:  # a config that cannot be read shows nothing
         return []
-    classes = current_classes(session, version.project_id)
     return [line for tag in shown_tags(shown_under(tags, classes)) for line in _lines(session, tag, version, threshold, classes)]
 
 
@@ -204,12 +208,12 @@ def _still(session: Session, version: ModelVersion, facing: int | None) -> None:
 
 def _back(session: Session, project_id: int, to: int | None) -> ModelVersion:
     """The version that a rollback leads to."""
-    present = newest_deployment(session, project_id)
-    earlier = _earlier(session, present) if present else None
-    if to is None and earlier is None:
+    turns = _turns(session, project_id)
+    found = earlier(turns) if to is None else to
+    if found is None:
         raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
-    version = _version(session, to or earlier or 0)
-    if to is not None and not session.scalar(_served(project_id).where(Deployment.model_version_id == to).limit(1)):
+    version = _version(session, found)
+    if found not in {turn.model_version_id for turn in turns}:
         raise InputError(f"{version.title} never was the champion.", f"Let the gate judge it: `labelwheel promote {version.title}`.")
     return version
 
@@ -217,30 +221,26 @@ def _back(session: Session, project_id: int, to: int | None) -> ModelVersion:
 def _rolled_back(session: Session, version: ModelVersion, present: Deployment | None, note: str, who: str) -> int:
     reason = f"Rolled back from {present.model_version.title if present else 'nothing'}." + (f" {note}" if note else "")
     inputs = {"from": present.model_version_id if present else None, "to": version.id, "who": who}
-    decision = Decision(project_id=version.project_id, kind="rollback", verdict="rollback", reasons=[reason], inputs=inputs)
+    decision = Decision(project_id=version.project_id, kind=ROLLBACK, verdict=ROLLBACK, reasons=[reason], inputs=inputs)
     session.add(decision)
     session.flush()
     return decision.id
 
 
-def _earlier(session: Session, present: Deployment) -> int | None:
-    older = ModelVersion.version < present.model_version.version
-    return session.scalar(_served(present.project_id).where(older).order_by(ModelVersion.version.desc()).limit(1))
+def _turns(session: Session, project_id: int) -> list[Turn]:
+    """All deployments of champions, oldest first."""
+    query = select(Deployment.model_version_id, Decision.kind).outerjoin(Decision, Decision.id == Deployment.decision_id)
+    mine = query.where(Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG, Deployment.role == CHAMPION.alias)
+    return [Turn(version_id, kind == ROLLBACK) for version_id, kind in session.execute(mine.order_by(Deployment.id))]
 
 
-def _served(project_id: int) -> Select[int]:
-    """Ids of the versions that were champions."""
-    query = select(Deployment.model_version_id).join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
-    return query.where(Deployment.project_id == project_id, Deployment.tag == DEFAULT_TAG, Deployment.role == CHAMPION.alias)
-
-
-def _announce(settings: Settings, version: ModelVersion, fresh: Sequence[Deployment]) -> None:
-    """Open tasks follow what the champion's row says, the registry's alias what was deployed."""
+def _announce(settings: Settings, version: ModelVersion, fresh: Sequence[Deployment], alias: str = CHAMPION.alias) -> None:
+    """Open tasks follow what the champion's row says, the registry's alias what was deployed, also where it was deployed before."""
     for row in fresh:
         log.info("model deployed", model=version.title, served_as=row.served_as, tag=row.tag, role=row.role)
         if row.tag == DEFAULT_TAG:
             queue.ring("sync.refresh", row.id)
-    _follow(settings, version, fresh[0].role if fresh else CHAMPION.alias)
+    _follow(settings, version, alias)
 
 
 def _follow(settings: Settings, version: ModelVersion, alias: str) -> None:

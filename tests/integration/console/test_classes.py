@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from console.classes import advice
 from console.cli import app
 from labelwheel import serving
-from labelwheel.database.tables import ClassMap, Deployment, Prediction
+from labelwheel.database.tables import ClassMap, Deployment, Prediction, Project
 from labelwheel.project import current_classes, grow_class_map
 from labelwheel.settings import PREFIX, get_settings
+from retrain.model.deploy import renew
 from tests.fixtures.line import Line
 
 
@@ -61,6 +62,20 @@ def test_a_model_serves_under_the_new_name_and_what_it_said_is_kept(line: Line, 
     say("merge", "gap", "short", "--into", "fault")
     assert [(row["class"], row["state"]) for row in say("list")] == [("fault", "in use"), ("short", "merged into fault")]
     assert seen(line, 3) == ["fault"]
+
+
+def test_cameras_are_told_the_new_name_where_nothing_is_shown_beforehand(line: Line, say: Any) -> None:
+    line.deploy(0.9)
+    with line.database.write() as session:
+        project = session.get_one(Project, line.project.id)
+        project.label_config = project.label_config.replace("<RectangleLabels ", '<RectangleLabels model_skip="true" ')
+        assert "model_skip" in project.label_config
+    renew(line.database, line.settings, project.id)
+    assert seen(line, 1) == ["open"]
+    assert say("rename", "open", "gap", "--note", "As on the plan.")["renewed"]
+    assert seen(line, 1) == seen(line, 2) == ["gap"]
+    say("remove", "gap")
+    assert seen(line, 1) == []
 
 
 def test_the_edits_of_the_label_config_are_told(line: Line) -> None:

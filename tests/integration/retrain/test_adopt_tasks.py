@@ -15,7 +15,7 @@ from sqlalchemy import select
 from labelwheel.database import Database
 from labelwheel.database.tables import Decision, ModelVersion, Project
 from labelwheel.errors import ConflictError, InputError
-from labelwheel.serving import load, newest_deployment
+from labelwheel.serving import DEFAULT_TAG, load, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION, Slot
 from retrain.policy import conditions
@@ -134,7 +134,7 @@ def test_a_version_may_serve_under_several_aliases(database: Database, tagged: P
     with database.read() as session:
         assert session.scalars(select(ModelVersion)).one().labels == ["ring", "blot"]
     assert isinstance(command("deploy", "1", "--note", "Which?").exception, Exception)
-    for name in ("../x", "a b", "x" * 65):
+    for name in ("../x", "a b", "x" * 65, DEFAULT_TAG):
         assert isinstance(command("import", classifier(tmp_path), "--name", name).exception, InputError)
     assert isinstance(command("deploy", "other@1", "--note", "x", "--alias", "x" * 21).exception, InputError)
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from console.cli import app
 from labelwheel.database import Database
 from labelwheel.database.tables import ClassMap, Decision, Label, ModelVersion, Project
-from labelwheel.errors import ConflictError, InputError, ModelError
+from labelwheel.errors import ConflictError, InputError, ModelError, NotFoundError
+from labelwheel.registry import Registry
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.gate.anchor import standing
@@ -36,7 +37,9 @@ NAMES = {0: "open", 1: "short"}
 
 
 @pytest.fixture
-def wheel(database: Database, settings: Settings, project: Project, label: Callable[..., None], tmp_path: Path) -> Callable[..., Result]:
+def wheel(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None], mlflow: None, tmp_path: Path
+) -> Callable[..., Result]:
     """Thirty images of the holdout with three boxes each; a good model serves. Answers a command."""
     label(0, 30, "holdout")
     with database.write() as session:
@@ -147,3 +150,34 @@ def test_overrides_and_rollbacks_are_no_way_down(
     (settings.home / best(database, project).onnx_uri).unlink()
     assert isinstance(wheel("rollback", "--to", 1).exception, ModelError)
     assert "labelwheel@1, the best that ever served, is gone" in " ".join(wheel("promote", 3).output.split())
+
+
+def test_a_rollback_leads_to_what_served_before_and_then_further_back(
+    database: Database, project: Project, wheel: Callable[..., Result], tmp_path: Path
+) -> None:
+    for answer, name in ((WORSE, "worse"), (POOR, "poor")):
+        bring(wheel, tmp_path, answer, name)
+    for version in (2, 3, 1):
+        assert wheel("promote", version, "--override", "--note", "On trial.").exit_code == 0
+
+    def back() -> str:
+        assert wheel("rollback").exit_code == 0
+        return champion(database, project)
+
+    assert [back(), back()] == ["labelwheel@3", "labelwheel@2"]
+    wheel("promote", 3, "--override", "--note", "Once more.")
+    assert [back(), back()] == ["labelwheel@2", "labelwheel@1"]
+    assert isinstance(wheel("rollback").exception, NotFoundError)
+
+
+def test_the_champions_alias_is_the_champions_place(
+    database: Database, settings: Settings, project: Project, wheel: Callable[..., Result], tmp_path: Path
+) -> None:
+    registry = Registry(settings.mlflow_uri, settings.home / "mlflow" / "artifacts")
+    bring(wheel, tmp_path, POOR, "poor")
+    assert wheel("model", "deploy", 2, "--alias", "champion", "--note", "By the back door.").exit_code == 1
+    assert wheel("model", "import", tmp_path / "poor.onnx", "--alias", "champion", "--deploy").exit_code == 0
+    assert (champion(database, project), registry.pointed("labelwheel")) == ("labelwheel@1", 1)
+    for _ in range(2):  # the second changes nothing
+        assert wheel("model", "deploy", 2, "--alias", "candidate", "--note", "On trial.").exit_code == 0
+        assert (registry.pointed("labelwheel"), registry.pointed("labelwheel", "candidate")) == (1, 2)
