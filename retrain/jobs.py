@@ -16,7 +16,7 @@ from labelwheel.settings import get_settings
 from retrain import policy
 from retrain.run.attempts import MOST_FRUITLESS, Stood, Waits
 from retrain.run.trigger import by_hand, trigger
-from retrain.run.work import Work
+from retrain.run.work import CONTROL_LOCK, LOCK, Work
 from retrain.training.launch import Cancelled
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ def run(run_id: int) -> None:
     """Take a run from where it stands to its end. Its row tells how it went; a stumble is tried again by the sweep."""
     work = _work(run_id)
     try:
-        with _alone(work.folder / "run.lock"):
+        with _alone(work.folder / LOCK):
             if _begin(work):
                 _attempt(work)
     except Timeout:
@@ -77,7 +77,7 @@ def control(run_id: int) -> None:
 
     work = _work(run_id)
     try:
-        with _alone(work.folder / "control.lock"):
+        with _alone(work.folder / CONTROL_LOCK):
             run_control(work)
     except Timeout:
         log.info("control is under way in another process", run=run_id)

@@ -197,9 +197,9 @@ def _models(session: Session, run: TrainingRun, settings: Settings) -> Iterator[
         version = session.get(ModelVersion, identity) if identity else None
         if version is not None:
             yield role, model_path(version.onnx_uri, settings)
-    control = settings.home / "models" / f"run-{run.id}" / "control.onnx"
-    if control.is_file():
-        yield "control", control
+            control = model_path(version.onnx_uri, settings).with_name("control.onnx")
+            if role == "challenger" and control.is_file():
+                yield "control", control
 
 
 def _drift(session: Session) -> dict[str, Any]:

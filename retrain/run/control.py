@@ -79,6 +79,7 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     scores = scored.as_dict()
     mlflow_run = _mirror(work, row, old, recipe, result, scores)
     training = {"updates": result.updates, "seconds": result.seconds, "train_images": images, "seed": recipe.seed}
+    work.models.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result.onnx, work.models / "control.onnx")  # so that anybody may score it again
     return {"state": "done", **scores, **training, "against": _against(work, row, original, items, scored), "mlflow_run_id": mlflow_run}
 

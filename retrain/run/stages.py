@@ -28,7 +28,7 @@ from retrain.gate.judge import Challenger
 from retrain.model.deploy import deploy
 from retrain.run.mirror import begin, mirror
 from retrain.run.space import free_bytes, need_of, parameters_of
-from retrain.run.work import EXPORTED, SETTLED, TRAINED, Work
+from retrain.run.work import EXPORTED, LOCK, SETTLED, TRAINED, Work
 from retrain.training import launch, spec
 from retrain.training.asked import Asked
 from retrain.training.recipe import recipe_of
@@ -50,6 +50,7 @@ def export(work: Work) -> None:
     if row.dataset_id is not None:
         return
     work.set(status="exporting")
+    _clear(work)
     with work.database.read() as session:
         classes = current_class_map(session, row.project_id)
         champion = newest_deployment(session, row.project_id)
@@ -160,6 +161,16 @@ def _promote(work: Work, row: TrainingRun, decision: Decision) -> str | None:
     except ConflictError as error:
         return str(error)
     return None
+
+
+def _clear(work: Work) -> None:
+    """Remove what is in the run's folders before it has begun: files of another run of its number, of another database or after a restored dump."""
+    shutil.rmtree(work.models, ignore_errors=True)
+    for path in work.folder.iterdir() if work.folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _fresh_labels(session: Session, row: TrainingRun, chosen: Plan) -> int:

@@ -20,6 +20,7 @@ from labelwheel.storage import ImageStore
 from retrain.training.launch import Cancelled
 
 BEAT_SECONDS = 2.0
+LOCK, CONTROL_LOCK = "run.lock", "control.lock"  # in a run's folder: whoever works it, or its control, holds them
 EXPORTED, TRAINED, SETTLED = 5.0, 90.0, 99.0  # percent of a run: its dataset is there, its weights are, it is about to serve
 
 
@@ -78,8 +79,8 @@ class Work:
 
     @property
     def models(self) -> Path:
-        """Where the run's model stays."""
-        return self.settings.home / "models" / f"run-{self.run_id}"
+        """Where the run's model stays: by its key, for another database's run of this number may have one that serves there."""
+        return self.settings.home / "models" / f"run-{self.key()}"
 
     @property
     def datasets(self) -> Path:

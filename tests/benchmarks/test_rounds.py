@@ -213,7 +213,7 @@ def staff(settings: Settings, frames: list[Frame], seed: int) -> Plant:
 def row(plant: Plant, turn: dict[str, Any], test: Sequence[Frame], labels: Sequence[str]) -> dict[str, Any]:
     """One line of the table. Scores `holdout` are the gate's own; `test` and `control_test` are of images that it never saw."""
     run = turn["run"]
-    models = plant.settings.home / "models" / f"run-{run['id']}"
+    (models,) = (plant.settings.home / "models").glob(f"run-*-{run['id']}")
     scores = run.get("scores") or run.get("metrics") or {}
     holdout = {name: (scores.get(name) or {}).get("map50") for name in ("champion", "challenger")}
     control = models / "control.onnx"

@@ -221,7 +221,9 @@ def _control(house: House) -> Iterator[tuple[str, str]]:
             with house.database() as database, database.read() as session:
                 outcome = session.get_one(TrainingRun, 2).control or {}
             assert outcome["state"] == "done", outcome
-            assert (house.home / "models" / "run-2" / "control.onnx").is_file() and not (house.home / "runs" / "2" / "control").exists()
+            assert (house.home / "models" / "run-saltsalt-2" / "control.onnx").is_file() and not (
+                house.home / "runs" / "2" / "control"
+            ).exists()
             print(f"{place}, {mode}: done", flush=True)
             yield f"control, {mode}", "done"
 

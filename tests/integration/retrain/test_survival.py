@@ -46,6 +46,30 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
         assert row.dataset_id is not None and row.error is None
 
 
+def test_a_run_adopts_no_files_of_another_databases_run(
+    database: Database, settings: Settings, project: Project, label: Callable[..., None]
+) -> None:
+    label(0, 4, "train")
+    work = Work(database, settings, trigger(database, settings, project.id, "manual").id)
+    _leave(work.folder, "run.lock", "spec.json", "result.json", "progress.json", "fit/weights/last.onnx", "control/spec.json", CLOSED)
+    _leave(work.models, "control.onnx", "model.pt")  # a later run's, that a restored dump has forgotten
+    theirs = settings.home / "models" / "run-othersal-1"
+    _leave(theirs, "model.onnx")
+    stages.export(work)
+    assert [path.name for path in work.folder.iterdir()] == ["run.lock"] and not work.models.exists()
+    assert (theirs / "model.onnx").read_text() == "foreign", "it serves there"
+
+    _leave(work.folder, "spec.json")  # its own by now
+    stages.export(work)
+    assert (work.folder / "spec.json").exists()
+
+
+def _leave(folder: Path, *names: str) -> None:
+    for path in (folder / name for name in names):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("foreign")
+
+
 @pytest.mark.usefixtures("mlflow")
 def test_a_finished_training_outlives_an_mlflow_that_is_away(
     database: Database, settings: Settings, project: Project, label: Callable[..., None], monkeypatch: pytest.MonkeyPatch
@@ -113,13 +137,13 @@ def test_ended_runs_leave_what_serves_a_rollback_a_control_or_a_run_and_little_e
     there = {model.id for model in (served, pruned, started_from, kept, foreign, newest) if (settings.home / model.weights_uri).exists()}
     assert there == {served.id, started_from.id, kept.id, foreign.id, newest.id}
     assert all((settings.home / model.onnx_uri).exists() for model in (served, pruned, started_from, kept, foreign, newest))
-    assert (settings.home / "models" / f"run-{served.training_run_id}" / "control.onnx").exists()
+    assert (settings.home / "models" / f"run-saltsalt-{served.training_run_id}" / "control.onnx").exists()
     folder = settings.home / "runs" / str(served.training_run_id)
     assert sorted(path.name for path in folder.iterdir()) == [CLOSED, "spec.json"]
 
     assert weights_of(pruned, work).read_bytes() == f"weights {pruned.training_run_id}".encode()  # a start from it brings it back
 
-    assert not (settings.home / "models" / f"run-{gone}").exists()
+    assert not (settings.home / "models" / f"run-saltsalt-{gone}").exists()
     client = registry._client
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     (run,) = client.search_runs([experiment], filter_string=f"tags.`{KEY}` = 'saltsalt-{gone}'")
@@ -157,7 +181,7 @@ def _ended(
         run = TrainingRun(project_id=project.id, cause="manual", status="promoted" if status == "promoted" else "kept_champion")
         session.add(run)
         session.flush()
-        folder = settings.home / "models" / f"run-{run.id}"
+        folder = settings.home / "models" / f"run-saltsalt-{run.id}"
         folder.mkdir(parents=True)
         for name, content in (("model.onnx", "onnx"), ("model.pt", f"weights {run.id}"), ("control.onnx", "control")):
             (folder / name).write_text(content)
@@ -166,8 +190,8 @@ def _ended(
             registry.attach(mlflow_run, folder, "weights")
         number = registry.register(mlflow_run, settings.model_name, str(folder), {})
         model = ModelVersion(
-            project_id=project.id, name=settings.model_name, version=number, onnx_uri=f"models/run-{run.id}/model.onnx",
-            onnx_sha256="0" * 64, weights_uri=f"models/run-{run.id}/model.pt", class_map_id=session.scalars(select(ClassMap.id)).one(),
+            project_id=project.id, name=settings.model_name, version=number, onnx_uri=f"models/run-saltsalt-{run.id}/model.onnx",
+            onnx_sha256="0" * 64, weights_uri=f"models/run-saltsalt-{run.id}/model.pt", class_map_id=session.scalars(select(ClassMap.id)).one(),
             training_run_id=run.id, mlflow_run_id=mlflow_run,
         )  # fmt: skip
         session.add(model)
@@ -184,7 +208,7 @@ def _cancelled(database: Database, settings: Settings, project: Project, registr
     with database.write() as session:
         run = TrainingRun(project_id=project.id, cause="manual", status="cancelled", percent=TRAINED)
         session.add(run)
-    folder = settings.home / "models" / f"run-{run.id}"
+    folder = settings.home / "models" / f"run-saltsalt-{run.id}"
     folder.mkdir(parents=True)
     mlflow_run = registry.run(f"saltsalt-{run.id}", "cancelled")
     registry.register(mlflow_run, settings.model_name, str(folder), {})
