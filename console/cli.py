@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from console import classes, dataset, export_command, image, labels, model, models, promote, queue, retraining, simulate
+from console import classes, dataset, export_command, image, labels, model, models, promote, queue, retraining, runs, simulate
 from console.commands import images, labelling, system
 from console.screen import screen
 from console.screen import with_project as _with_project
@@ -20,11 +20,26 @@ from labelwheel.settings import PREFIX, unknown_variables
 FIRST = ("up", "down", "ps", "doctor", "connect", "ingest", "watch", "queue", "select")
 
 
+MEANT = {  # what other tools call it, and no near match finds
+    "status": "'ps' (programs), 'doctor' (what is wrong), 'conditions' (the next training) or 'runs' (past ones)",
+    "history": "'runs'",
+    "train": "'retrain'",
+    "start": "'up'",
+    "stop": "'down'",
+    "import": "'model import' or 'ingest'",
+}
+
+
 class FirstThingsFirst(TyperGroup):
-    """In `--help`, what everybody needs comes first."""
+    """In `--help`, what everybody needs comes first; another tool's word for a command names ours."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in MEANT:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {MEANT[args[0]]}?")
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -46,7 +61,15 @@ app.add_typer(classes.app, name="classes")
 app.add_typer(image.app, name="image")
 app.add_typer(queue.app, name="queue")
 app.command("export")(export_command.export)
-for command in (retraining.conditions, retraining.retrain, retraining.cancel, retraining.receipt, promote.promote, promote.rollback):
+for command in (
+    retraining.conditions,
+    retraining.retrain,
+    runs.runs,
+    retraining.cancel,
+    retraining.receipt,
+    promote.promote,
+    promote.rollback,
+):
     app.command()(command)
 app.command("simulate")(simulate.simulate)
 

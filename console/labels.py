@@ -38,7 +38,7 @@ def list_labels(
     status: Annotated[LabelStatus | None, typer.Option(help="Only labels of this status; those that are approved count.")] = None,
     annotator: Annotated[str | None, typer.Option(help="Only what this annotator said.")] = None,
     image: Annotated[str | None, typer.Option(help="Only of this image: its SHA-256, how that begins, or an external id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show labels, the newest first; with --json also their boxes, in pixels of the upright image.
@@ -47,10 +47,10 @@ def list_labels(
     """
     from sync.review.labels import listing
 
-    rows = with_project(lambda session, project, _: listing(session, project.id, limit, status and status.value, annotator, image))
+    rows = with_project(lambda session, project, _: listing(session, project.id, limit + 1, status and status.value, annotator, image))
     asked = status or annotator or image
     empty = "No label fits." if asked else "Nobody has labelled an image yet: `labelwheel queue` shows what waits."
-    show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty)
+    show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty, limit=limit)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from console.export_command import Form
-from console.screen import AsJson, ago, logs_to_stderr, screen, show, with_project
+from console.screen import AsJson, Limit, ago, logs_to_stderr, screen, show, with_project
 from labelwheel.errors import InputError
 from labelwheel.settings import get_settings
 from retrain.dataset.format import Format
@@ -56,7 +56,7 @@ def listing(
     everything: Annotated[bool, typer.Option("--all", help="Also what is approved, rejected, skipped or expired.")] = False,
     reason: Annotated[QueueReason | None, typer.Option(help="Only items that were chosen for this reason.")] = None,
     source: Annotated[str | None, typer.Option(help="Only items of this camera or line.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show what waits in the labelling queue, most urgent first; show one item, answer it, export labels.
@@ -69,11 +69,11 @@ def listing(
         from sync.queue import ALL, OPEN, listing
 
         asked = (status.value if status else ALL if everything else OPEN, reason and reason.value, source)
-        rows = with_project(lambda session, project, _: listing(session, project.id, limit, *asked))
+        rows = with_project(lambda session, project, _: listing(session, project.id, limit + 1, *asked))
         if not as_json and (told := with_project(_paused)):
             screen.print(f"[yellow]•[/] {told}", highlight=False)
         empty = "" if rows or as_json else with_project(lambda session, project, _: why_nothing(session, project.id, *asked))
-        show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty)
+        show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty, limit=limit)
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

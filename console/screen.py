@@ -20,6 +20,7 @@ from labelwheel.settings import Settings, get_settings
 WIDE = 200  # columns of what is no terminal: nothing there needs to be broken
 screen = Console()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Show at most so many.")]
 
 
 def with_project(act: Callable[[Any, Any, Settings], Any]) -> Any:
@@ -31,8 +32,18 @@ def with_project(act: Callable[[Any, Any, Settings], Any]) -> Any:
         return act(session, current_project(session, get_settings()), get_settings())
 
 
-def show(rows: list[dict[str, Any]], as_json: bool, empty: str = "", title: str | None = None, to: Console = screen) -> None:
-    """Rows as a table, or as JSON; `empty` is what is said when there are none."""
+def show(
+    rows: list[dict[str, Any]], as_json: bool, empty: str = "", title: str | None = None, to: Console = screen, limit: int | None = None
+) -> None:
+    """Rows as a table, or as JSON; `empty` is what is said when there are none.
+
+    `limit` is the most to show: whoever has one reads a row more, so that it is said when there are others.
+    """
+    if limit is not None and len(rows) > limit:
+        show(rows[:limit], as_json, title=title, to=to)
+        if not as_json:
+            to.print(f"Only the first {limit}: there are more, see --limit.", highlight=False)
+        return
     if as_json:
         typer.echo(json.dumps(rows, indent=2, default=str))
         return

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console.screen import AsJson, logs_to_stderr, screen, show, with_project
+from console.screen import AsJson, Limit, logs_to_stderr, screen, show, with_project
 from labelwheel.settings import get_settings
 
 app = typer.Typer()
@@ -176,16 +176,17 @@ def thresholds(
 
 @app.command()
 def doubts(
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show labels that are to be doubted, most doubtful first, and why: what a model that was not trained on them sees otherwise."""
     from sync.doubts.listing import listing
 
-    rows = with_project(lambda session, project, _: listing(session, project.id, limit))
+    rows = with_project(lambda session, project, _: listing(session, project.id, limit + 1))
     columns = ("label", "annotator", "score", "second_look", "why")
     show(
         rows if as_json else [{key: row[key] for key in columns} for row in rows],
         as_json,
         empty="No label is doubted.",
+        limit=limit,
     )

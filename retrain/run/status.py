@@ -16,6 +16,8 @@ from retrain.policy import conditions
 
 __all__ = ["conditions", "find", "history", "one", "status"]
 
+LISTED = "`labelwheel runs` lists them, and so does `GET /api/retraining/history`."
+
 
 def status(session: Session, project: Project, settings: Settings, policy: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`state` (idle or an active run's status), `percent`, `eta_seconds`, last run and time, open drift alerts, labels, verdict.
@@ -56,7 +58,7 @@ def find(session: Session, project_id: int, run_id: int) -> TrainingRun:
     """The run of a project. NotFoundError."""
     row = session.get(TrainingRun, run_id) if 0 < run_id < 2**31 else None
     if row is None or row.project_id != project_id:
-        raise NotFoundError(f"There is no training run {run_id}.", "`GET /api/retraining/history` lists the runs.")
+        raise NotFoundError(f"There is no training run {run_id}.", LISTED)
     return row
 
 

@@ -16,6 +16,7 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
 from retrain.policy import TRAINED_TASK, label_set, why_not
+from retrain.run.status import LISTED
 from retrain.run.work import SETTLED
 from retrain.training.asked import read_asked
 from retrain.training.start import start_of
@@ -90,7 +91,7 @@ def cancel_by_hand(database: Database, project_id: int, run_id: int | None, who:
         run = session.scalar(mine.where(named))
     if run is None:
         message = "No training is under way." if run_id is None else f"There is no training run {run_id}."
-        raise NotFoundError(message, "`GET /api/retraining/history` lists the runs.")
+        raise NotFoundError(message, LISTED)
     if not cancel(database, run.id, who, why):
         raise ConflictError(
             f"Training {run.id} has ended already, or its model is about to serve.", "Nothing is left to cancel: see `labelwheel rollback`."

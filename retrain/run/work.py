@@ -37,7 +37,7 @@ class Work:
         with self.database.read() as session:
             row = session.get(TrainingRun, self.run_id)
         if row is None:
-            raise NotFoundError(f"There is no training run {self.run_id}.", "See `GET /api/retraining/history`.")
+            raise NotFoundError(f"There is no training run {self.run_id}.", "`labelwheel runs` lists them.")
         return row
 
     def set(self, **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""`conditions`, `retrain`, `cancel`, `receipt`, `models` and `down` as a person types them."""
+"""`conditions`, `retrain`, `runs`, `cancel`, `receipt`, `models` and `down` as a person types them."""
 
 from __future__ import annotations
 
@@ -102,6 +102,20 @@ def test_models_are_listed_and_traced() -> None:
     words = said("models", "show", "labelwheel@1")
     assert "training 1: cold_start" in words and "not on this disk" in words and "deployed" in words
     assert isinstance(refused("models", "show", "9"), NotFoundError)
+
+
+def test_trainings_are_listed_with_what_came_of_them() -> None:
+    assert [(run["id"], run["status"], run["cause"]) for run in told("runs")] == [
+        (2, "promoted", "new_labels"),
+        (1, "promoted", "cold_start"),
+    ]
+    assert [run["id"] for run in told("runs", "--limit", "1")] == [2]
+    words = said("runs", "--limit", "1")
+    assert "2 promoted new_labels 2 h ago 31" in words and "0.418 → 0.563" in words
+    assert "Only the first 1" in words and "Only" not in said("runs")
+    for verb in ("receipt", "cancel"):
+        error = refused(verb, "9")
+        assert isinstance(error, NotFoundError) and "`labelwheel runs`" in error.cure
 
 
 def test_a_receipt_is_told() -> None:

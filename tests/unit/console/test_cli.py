@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from console.cli import app
+from console.cli import MEANT, app
 from console.queue import QueueReason, QueueStatus
 from labelwheel.database.tables import QUEUE_STATUSES, REASONS
 from labelwheel.errors import DatabaseMissing
@@ -34,6 +36,20 @@ def test_a_status_that_is_none_is_refused_with_those_that_are() -> None:
     result = CliRunner().invoke(app, ["queue", "--status", "wrong"])
     assert result.exit_code == 2
     assert (tuple(QueueStatus), tuple(QueueReason)) == (QUEUE_STATUSES, REASONS)
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"), [("status", "'ps'"), ("history", "'runs'"), ("conditons", "'conditions'"), ("train", "'retrain'")]
+)
+def test_a_command_that_is_none_names_those_that_were_meant(word: str, ours: str) -> None:
+    result = CliRunner().invoke(app, [word])
+    assert result.exit_code == 2 and f"Did you mean {ours}" in " ".join(result.output.split())
+
+
+def test_another_tools_word_is_no_command_of_ours_and_leads_to_one() -> None:
+    ours = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert not MEANT.keys() & ours.keys()
+    assert {name.split()[0] for told in MEANT.values() for name in re.findall(r"'([^']+)'", told)} <= ours.keys()
 
 
 def test_ps_names_the_home_in_which_nothing_runs(folder: Path) -> None:
