@@ -9,6 +9,7 @@ from sync.selection.rules import RANDOM, Rules
 from sync.selection.score import Found, uncertainty
 
 REASONS = ("low_confidence", "adopted")  # the others are urgent for a reason that a new model does not change
+HIGHEST = 1.0  # what is before it was put there by a person (see `sync.review.answer.flag`)
 LEAST = 0.05  # a smaller change moves nobody, and places are so far apart
 
 
@@ -19,12 +20,12 @@ def doubt(found: Sequence[Found], rules: Rules) -> float:
 
 
 def moved(before: object, now: float | None, reason: str) -> float | None:
-    """The new priority of a task that stands at `before` in Label Studio; None where it stays.
+    """The new priority of a task that stands at `before` in Label Studio; None where it stays. One that somebody flagged stays before all.
 
     It is rounded to steps of 0.05: tasks of one priority are moved by one request, so however many there are, twenty will do.
     """
     if now is None or reason not in REASONS:
         return None
     place = round(round(now / LEAST) * LEAST, 2)
-    stands = isinstance(before, (int, float)) and abs(before - place) <= LEAST
+    stands = isinstance(before, (int, float)) and (before > HIGHEST or abs(before - place) <= LEAST)
     return None if stands else place

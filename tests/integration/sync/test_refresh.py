@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select, update
 
 from labelwheel.database.tables import Deployment, Image, Project, QueueItem, utcnow
 from labelwheel.settings import Settings
+from sync.exchange.pull import pull
 from sync.exchange.push import push
 from sync.exchange.refresh import refresh
+from sync.review.answer import FLAGGED_PRIORITY, Said, flag, open_window
 from sync.selection.select import select_captures
 from tests.fixtures.line import Line
 from tests.fixtures.studio import Counterpart, twin_counterpart
@@ -56,18 +60,24 @@ def test_earlier_predictions_go_or_stay_and_no_task_counts_as_changed(
 
 
 def test_tasks_move_to_where_the_new_models_doubt_puts_them(either_line: Line, studio: Counterpart) -> None:
-    pushed(either_line, studio, 3)
+    """And only there: whom somebody flagged stays before all, and the days in which nobody touched a task go on."""
+    pushed(either_line, studio, 4)
+    pull(either_line.database, either_line.settings, studio.client)
+    with either_line.database.read() as session:
+        *_, audited, flagged = session.scalars(select(QueueItem.id).order_by(QueueItem.id))
+    flag(open_window(either_line.database, either_line.settings, studio.client), flagged, Said("boss@plant.example"))
+    long_ago = utcnow() - timedelta(days=29)
     with either_line.database.write() as session:
-        audited = session.scalars(select(QueueItem).order_by(QueueItem.id)).first()
-        assert audited
-        audited.reason, audited.priority = "audit", 1.0
+        session.execute(update(QueueItem).where(QueueItem.id == audited).values(reason="audit", priority=1.0))
+        session.execute(update(QueueItem).values(updated_at=long_ago))
     again(either_line, studio, either_line.deploy(0.99))
     with either_line.database.read() as session:
-        found = dict(session.execute(select(QueueItem.reason, QueueItem.priority)).tuples().all())
+        *low, audit, urgent = session.execute(select(QueueItem.priority, QueueItem.updated_at).order_by(QueueItem.id)).tuples().all()
     there = sorted(task["data"]["priority"] for task in studio.client.open_tasks(studio.project.id))
-    assert found["audit"] == 1.0
-    assert found["low_confidence"] <= 0.1
-    assert there[:2] == [found["low_confidence"]] * 2
+    assert (audit, urgent) == ((1.0, long_ago), (FLAGGED_PRIORITY, long_ago))
+    assert len({place for place, _ in low}) == 1 and low[0][0] <= 0.1
+    assert {moment for _, moment in low} == {long_ago}
+    assert (there[:2], there[-1]) == ([low[0][0]] * 2, FLAGGED_PRIORITY)
 
 
 def test_an_image_that_is_lost_keeps_no_other_from_its_boxes(either_line: Line, studio: Counterpart) -> None:

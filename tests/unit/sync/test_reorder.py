@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync.review.answer import FLAGGED_PRIORITY
 from sync.selection.reorder import LEAST, doubt, moved
 from sync.selection.rules import STRATEGIES, Rules
 from sync.selection.score import Found
@@ -19,6 +20,11 @@ def test_a_task_ends_within_reach_of_its_doubt_and_then_stays(before: float, now
     ends = before if place is None else place
     assert abs(ends - now) <= 1.5 * LEAST + 1e-9
     assert moved(ends, now, "low_confidence") is None
+
+
+@given(shares)
+def test_what_somebody_flagged_stays_before_all(now: float) -> None:
+    assert moved(FLAGGED_PRIORITY, now, "low_confidence") is None
 
 
 @pytest.mark.parametrize("reason", ["audit", "novelty", "drift", "disagreement", "label_error"])
