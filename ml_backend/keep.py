@@ -23,10 +23,10 @@ from labelwheel.database.tables import Capture, Image, Project, utcnow
 from labelwheel.draw import draw, inherit
 from labelwheel.erased import refuse_erased
 from labelwheel.errors import ConflictError
+from labelwheel.twins import splits_of_twins
 from labelwheel.vision import features, image
 from ml_backend.pressure import DiskFull
 from ml_backend.state import State
-from ml_backend.twins import splits_of_twins
 
 
 class Picture:
@@ -127,8 +127,6 @@ def _rows(here: State, project: Project, said: dict[str, Any], picture: Picture)
 
 
 def _twins(here: State, project: Project, said: dict[str, Any], descriptor: features.Vector) -> set[str]:
-    if not here.settings.twin_seconds:
-        return set()
     with here.database.read() as session:
         return splits_of_twins(session, project.id, said["source"], said["captured_at"], descriptor, here.settings.twin_seconds)
 

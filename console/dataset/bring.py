@@ -20,15 +20,17 @@ from console.dataset.found import Drawn, Found, Sample
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Capture, Image, Project, utcnow
-from labelwheel.draw import draw
+from labelwheel.draw import draw, inherit
 from labelwheel.erased import refuse_erased
 from labelwheel.errors import AlreadyRunning, InputError, LabelwheelError
 from labelwheel.lease import HeldLease, hold
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.twins import splits_of_twins
 from labelwheel.vision import features, image
 from labelwheel.vision.class_match import Matching
 from labelwheel.vision.detection import LabelledBox
+from labelwheel.vision.features import Vector
 from labelwheel.vision.image import Pixels
 from sync.review.imported import mirror_imported
 from sync.review.reading import reading_of
@@ -97,7 +99,8 @@ class Bringer:
         self._seen: dict[str, tuple[str, Drawn]] = {}
 
     def all(self, found: Found, lease: HeldLease) -> Iterator[Outcome]:
-        for number, sample in enumerate(found.samples):
+        # What was trained on goes first: what looks the same as it inherits its split, and the other way round it may not.
+        for number, sample in enumerate(sorted(found.samples, key=lambda sample: sample.split != "train")):
             if number % RENEW == 0:
                 lease.renew()
             yield self._one(sample)
@@ -146,28 +149,33 @@ class Bringer:
             return session.scalar(query.limit(1)) is not None
 
     def _arrival(self, sample: Sample, sha256: str, pixels: Pixels) -> dict[str, Any]:
-        audited, split, propensity = self._draw(sample, sha256)
+        moment = self._rules.captured_at or sample.captured_at or datetime.fromtimestamp(sample.path.stat().st_mtime, UTC)
+        descriptor = features.descriptor(pixels).astype(np.float32)
+        audited, split, propensity = self._draw(sample, sha256, moment, descriptor)
         return {
             "project_id": self._project.id,
             "source": self._rules.source,
             "external_id": external_id(self._rules.source, sample.name, sha256),
-            "captured_at": self._rules.captured_at or sample.captured_at or datetime.fromtimestamp(sample.path.stat().st_mtime, UTC),
+            "captured_at": moment,
             "received_at": utcnow(),
             "features": features.measure(pixels),
-            "descriptor": features.descriptor(pixels).astype(np.float32).tobytes(),
+            "descriptor": descriptor.tobytes(),
             "split": split,
             "audit": audited,
             "propensity": propensity,
         }
 
-    def _draw(self, sample: Sample, sha256: str) -> tuple[bool, str, float]:
-        """Audit, split and propensity. The weights that come along were trained on the training images: these never judge."""
+    def _draw(self, sample: Sample, sha256: str, moment: datetime, descriptor: Vector) -> tuple[bool, str, float]:
+        """Audit, split and propensity. The weights that come along were trained on the training images: these never judge, nor does, where
+        lots decide, what looks the same."""
         if self._rules.holdout == "keep":
             return False, "holdout" if sample.split in JUDGES else "train", 0.0
         if self._rules.holdout == "none" or sample.split == "train":
             return False, "train", 0.0
         drawn = draw(self._project.salt, sha256, self._settings.audit_rate, self._settings.holdout_rate)
-        return drawn.audit, drawn.split, drawn.propensity
+        with self._database.read() as session:
+            twins = splits_of_twins(session, self._project.id, self._rules.source, moment, descriptor, self._settings.twin_seconds)
+        return drawn.audit, inherit(drawn.split, twins), drawn.propensity
 
 
 def external_id(source: str, name: str, sha256: str) -> str:

@@ -27,7 +27,7 @@ from labelwheel.ahead import ahead
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import Capture, Decision, Deployment, Image, LsTask, Project, QueueEvent, QueueItem, utcnow
-from labelwheel.draw import draw
+from labelwheel.draw import draw, inherit
 from labelwheel.errors import LabelStudioUnreachable, LabelwheelError, NotFoundError
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.port import Studio
@@ -37,7 +37,9 @@ from labelwheel.resolver.resolve import Resolver
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
+from labelwheel.twins import splits_of_twins
 from labelwheel.vision import features, image
+from labelwheel.vision.features import Vector
 from labelwheel.vision.label_config import parse, pushed_tag
 from sync.exchange.mirror import mirror_tasks
 from sync.exchange.reset import held, look
@@ -71,12 +73,12 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An image of a task: its row, its bytes, and what they look like."""
+    """An image of a task: its row, its bytes, and what they look like (`descriptor` is float32)."""
 
     image: Image
     data: bytes
     measured: dict[str, float]
-    descriptor: bytes
+    descriptor: Vector
 
 
 def ask_for_adoption(session: Session, project_id: int, after: int = 0) -> None:
@@ -171,7 +173,7 @@ class Adopter:
     def _arrive(self, value: object) -> Arrival:
         row, data = self._resolver.copy(value, self.project.id)
         pixels = image.decode(data, max_bytes=self.settings.max_image_bytes, max_pixels=self.settings.max_image_pixels)
-        return Arrival(row, data, features.measure(pixels), features.descriptor(pixels).astype(np.float32).tobytes())
+        return Arrival(row, data, features.measure(pixels), features.descriptor(pixels).astype(np.float32))
 
     def _one(self, task: Task, coming: Future[Arrival], done: Adoption) -> None:
         try:
@@ -220,21 +222,24 @@ class Adopter:
         session.add(QueueEvent(queue_item_id=item.id, status="pushed", who="adoption", why="somebody made the task in Label Studio"))
 
     def _capture(self, session: Session, task: Task, row: Image, arrival: Arrival) -> int:
-        """The image's first capture; it keeps its split where it arrived before, and is drawn like any arrival where it did not."""
+        """The image's first capture; it keeps its split where it arrived before, and is drawn like any arrival where it did not: its twins'
+        split goes before its own lot."""
         first = select(Capture.id).where(Capture.image_id == row.id).order_by(Capture.id).limit(1)
         if (known := session.scalar(first)) is not None:
             return known
         drawn = draw(self.project.salt, row.sha256, self.settings.audit_rate, self.settings.holdout_rate)
+        source, moment = source_of(task, self.project.title), captured_at(task)
+        twins = splits_of_twins(session, self.project.id, source, moment, arrival.descriptor, self.settings.twin_seconds)
         capture = {
             "project_id": self.project.id,
             "image_id": row.id,
-            "source": source_of(task, self.project.title),
+            "source": source,
             "external_id": f"label-studio/{self.project.ls_project_id}/{task['id']}#{row.sha256[:12]}",
-            "captured_at": captured_at(task),
+            "captured_at": moment,
             "received_at": utcnow(),
             "features": arrival.measured,
-            "descriptor": arrival.descriptor,
-            "split": drawn.split,
+            "descriptor": arrival.descriptor.tobytes(),
+            "split": inherit(drawn.split, twins),
             "audit": drawn.audit,
             "propensity": drawn.propensity,
         }

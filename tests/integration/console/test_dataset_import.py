@@ -26,7 +26,7 @@ from sync.exchange.task import task_key
 from sync.review.reading import Reading, reading_of
 from sync.review.settle import mark_deleted, settle
 from sync.selection.select import select_captures
-from tests.fixtures.line import Line, picture
+from tests.fixtures.line import Line, picture, still
 
 IMAGES = 8
 WIDTH, HEIGHT = 96, 64
@@ -126,6 +126,21 @@ def test_what_the_weights_were_trained_on_never_judges(desk: Line, folder: Path,
         lot = draw(desk.project.salt, sha256, 0.5, get_settings().holdout_rate).split
         judges = {"draw": lot, "keep": "holdout", "none": "train"}[rule]
         assert split == (judges if "/val/" in name else "train")
+
+
+def test_frames_of_one_still_scene_share_a_split_and_that_of_those_that_were_trained_on(desk: Line, tmp_path: Path) -> None:
+    scenes = {"test": range(12), "train": range(12, 14)}  # in the order of their names the judges would come first
+    for split, levels in scenes.items():
+        for level in levels:
+            put(tmp_path / f"still/images/{split}/{level}.png", still(1, level))
+            put(tmp_path / f"still/labels/{split}/{level}.txt", b"1 0.5 0.5 0.25 0.5\n")
+            put(tmp_path / f"still/images/{split}/other-{level}.png", still(2 + level, 0))
+            put(tmp_path / f"still/labels/{split}/other-{level}.txt", b"")
+    put(tmp_path / "still/data.yaml", b"train: images/train\nval: images/test\nnames: [short, gap, dust]\n")
+    assert told(run(tmp_path / "still", "--captured-at", "2026-11-23T06:00:00"))["imported"] == 28
+    with desk.database.read() as session:
+        rows = dict(session.execute(select(Capture.external_id, Capture.split)).tuples().all())
+    assert {split for name, split in rows.items() if "other" not in name} == {"train"}
 
 
 def test_a_rebuild_from_the_mirror_gives_equal_rows(desk: Line, folder: Path) -> None:

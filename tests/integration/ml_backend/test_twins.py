@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from io import BytesIO
 
-import cv2
-import numpy as np
 from sqlalchemy import select, update
 
 from labelwheel.database.tables import Capture
-from tests.fixtures.line import TOKEN, Line, picture
-
-
-def still(seed: int, level: int) -> bytes:
-    """Picture number `seed` once more, with one grey level of a corner changed."""
-    pixels = cv2.imdecode(np.frombuffer(picture(seed), np.uint8), cv2.IMREAD_COLOR)
-    pixels[0, 0] = level
-    return cv2.imencode(".png", pixels)[1].tobytes()
+from tests.fixtures.line import TOKEN, Line, still
 
 
 def arrive(line: Line, name: str, data: bytes, at: str = "06:00:00", source: str = "line-a") -> str:

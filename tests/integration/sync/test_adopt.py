@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from labelwheel.database.tables import AnnotationRevision, Image, Label, Lease, LsTask, Project, QueueItem, utcnow
+from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label, Lease, LsTask, Project, QueueItem, utcnow
 from labelwheel.errors import LabelStudioUnreachable
 from sync.exchange.adopt import adopt, ask_for_adoption
 from sync.exchange.pull import pull
 from sync.exchange.push import push
 from sync.exchange.reset import stop
 from sync.selection.select import select_captures
-from tests.fixtures.line import Line, picture
+from tests.fixtures.line import Line, picture, still
 from tests.fixtures.studio import Counterpart, twin_counterpart
 from tests.fixtures.trouble import LOST_AFTER, Kill, Trouble, Troubled, troubled_commits
 
@@ -40,6 +40,11 @@ def drawn(x: float = 10) -> dict[str, Any]:
     value = {"x": x, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["open"]}
     size = {"original_width": 96, "original_height": 64, "image_rotation": 0}
     return {"id": f"r{x}", "type": "rectanglelabels", "from_name": "label", "to_name": "image", **size, "value": value}
+
+
+def splits(line: Line) -> list[str]:
+    with line.database.read() as session:
+        return list(session.scalars(select(Capture.split).order_by(Capture.id)))
 
 
 def ask(line: Line, after: int = 0) -> None:
@@ -161,3 +166,13 @@ def test_a_pull_asks_for_what_others_made_and_not_again_at_each_look_back(either
     adopt(either_line.database, either_line.settings, studio.client)
     pull(either_line.database, either_line.settings, studio.client)
     assert mark() is None
+
+
+def test_frames_of_one_still_scene_share_a_split(either_line: Line, studio: Counterpart) -> None:
+    settings = either_line.settings.model_copy(update={"audit_rate": 0.5, "holdout_rate": 1.0})
+    uris = ["data:image/png;base64," + base64.b64encode(still(1, level)).decode() for level in range(12)]
+    studio.client.import_tasks(studio.project.id, [{"data": {"image": uri}} for uri in uris])
+    ask(either_line)
+    assert adopt(either_line.database, settings, studio.client).adopted == len(uris)
+    assert len(splits(either_line)) == len(uris)
+    assert len(set(splits(either_line))) == 1

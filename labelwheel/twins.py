@@ -1,6 +1,7 @@
-"""Twins at the door: images that one source took within moments of each other and that look the same, without asking any model.
+"""Twins at arrival: images that one source took within moments of each other and that look the same, without asking any model.
 
-They share a split. Else a training would see what the holdout is to judge by.
+They share a split, by whichever way they come: from a camera, with a dataset, or with a task that somebody made. Else a training would
+see what the holdout is to judge by.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ MOST = 500  # captures that are compared
 
 
 def splits_of_twins(session: Session, project_id: int, source: str, captured_at: datetime, descriptor: Vector, seconds: float) -> set[str]:
-    """Splits of the captures of the source that were taken at most so many seconds before or after, and look the same."""
+    """Splits of the captures of the source that were taken at most so many seconds before or after, and look the same.
+
+    Of more than `MOST` those that arrived last: of a folder, or of an upload that has one moment for all, the neighbours. 0 seconds: none.
+    """
+    if not seconds:
+        return set()
     window = timedelta(seconds=seconds)
     query = select(Capture.split, Capture.descriptor).where(Capture.project_id == project_id, Capture.source == source)
     query = query.where(Capture.captured_at.between(captured_at - window, captured_at + window), Capture.descriptor.is_not(None))
-    rows = session.execute(query.order_by(Capture.captured_at.desc()).limit(MOST)).tuples().all()
+    rows = session.execute(query.order_by(Capture.id.desc()).limit(MOST)).tuples().all()
     if not rows:
         return set()
     others = np.frombuffer(b"".join(vector or b"" for _, vector in rows), np.float32).reshape(-1, DESCRIPTOR_SIZE)
