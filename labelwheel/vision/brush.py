@@ -18,6 +18,8 @@ TURNS = {(1, 0): (0, 1), (0, 1): (-1, 0), (-1, 0): (0, -1), (0, -1): (1, 0)}  # 
 
 def painted(rle: Sequence[int], width: int, height: int) -> Mask:
     """The painted pixels, (height, width). Raises ValueError when the code is broken, or of another size."""
+    if isinstance(rle, int):  # of which `bytes` would make so many zeros
+        raise ValueError("its code is no list")
     code = bytes(rle)
     if int.from_bytes(code[:4], "big") != width * height * CHANNELS:  # before anything of that size is made
         raise ValueError("its code is of another size")

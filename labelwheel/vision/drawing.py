@@ -130,9 +130,9 @@ class Canvas:
 
     def _stranger(self, region: Value) -> str:
         name = region.get("from_name")
-        if region.get("type") in BARE:
+        if str(region.get("type")) in BARE:
             return "no label"
-        return "drawn on another image of the task" if name in self.others else f"unknown tag {name!r}"
+        return "drawn on another image of the task" if str(name) in self.others else f"unknown tag {name!r}"
 
 
 def _placed(label: str, kind: str, region: Value, value: Value, size: Size | None) -> Shape | Mark | str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 Json = Mapping[str, Any]
 
 UNLABELLED = "unlabelled: nobody has annotated it"
+NO_LIST = "its annotations are no list"
 SKIPPED = "skipped"
 REJECTED = "rejected"
 LATEST, STARRED, ACCEPTED, ONLY = "latest submitted", "ground truth", "accepted in review", "only one submitted"
@@ -28,7 +29,9 @@ def counting(task: Json) -> Counting:
     rejected; of these the one that was submitted or edited last, also when it says that nothing is there. Predictions and drafts are no
     annotations.
     """
-    given = task.get("annotations") or task.get("completions") or ()
+    given = task.get("annotations") or task.get("completions") or []
+    if not isinstance(given, list):
+        return Counting(None, NO_LIST)
     all_of_them = [annotation for annotation in given if isinstance(annotation, Mapping)]
     if not all_of_them:
         return Counting(None, UNLABELLED)
@@ -52,7 +55,8 @@ def _chosen(submitted: Sequence[Json]) -> Counting:
 
 def _reviewed(annotation: Json) -> bool | None:
     """What the newest review said, where an edition of Label Studio has reviews; None: nothing."""
-    reviews = [review for review in annotation.get("reviews") or () if isinstance(review, Mapping) and "accepted" in review]
+    given = annotation.get("reviews")
+    reviews = [one for one in given if isinstance(one, Mapping) and "accepted" in one] if isinstance(given, list) else []
     return bool(max(reviews, key=_moment)["accepted"]) if reviews else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +38,7 @@ class Pictures:
         """The upright image at an address. Raises NotFoundError, AddressRefused, FetchError, or ImageError for what is no whole image."""
         remote = address[:5].lower() == "data:" or ("://" in address and not address.startswith("file://"))
         found = self._remote(address) if remote else self._file(address)
-        data = found if isinstance(found, bytes) else self._bounded(found).read_bytes()
+        data = found if isinstance(found, bytes) else self._read(found)
         return _picture(found, data, self._settings)
 
     def _remote(self, address: str) -> bytes:
@@ -53,16 +54,26 @@ class Pictures:
         raise AddressRefused(f"{shown(address)!r} is on a server that nobody asks here.", CURE)
 
     def _file(self, address: str) -> Path:
-        for name in _names(address):
-            path = (self._root / name).resolve()
-            if path.is_relative_to(self._root) and path.is_file():
+        with suppress(ValueError):  # what looks like an address, and is none
+            for path in filter(None, map(self._below, _names(address))):
                 return path
         raise NotFoundError(f"{shown(address)!r} is no file below {self._root.name or self._root}", CURE)
 
-    def _bounded(self, path: Path) -> Path:
-        if path.stat().st_size > self._settings.max_image_bytes:
-            raise too_large(path.name, self._settings.max_image_bytes)
-        return path
+    def _below(self, name: str) -> Path | None:
+        """The file of this name, if there is one: a name may be too long, hold a zero, or lead through links that go round."""
+        try:
+            path = (self._root / name).resolve()
+            return path if path.is_relative_to(self._root) and path.is_file() else None
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            if path.stat().st_size > self._settings.max_image_bytes:
+                raise too_large(path.name, self._settings.max_image_bytes)
+            return path.read_bytes()
+        except OSError as error:
+            raise NotFoundError(f"{path.name!r} cannot be read: {error.strerror}", CURE) from error
 
     @cached_property
     def _allowed(self) -> AllowList:

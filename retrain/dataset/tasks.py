@@ -74,9 +74,17 @@ def samples(tasks: Iterable[Any], canvas: Canvas, look: Look | None) -> Iterator
     seen: set[str] = set()
     for number, task in enumerate(tasks, start=1):
         if isinstance(task, dict) and isinstance(task.get("data"), dict):
-            yield _sample(task, f"n{number}", canvas, look, seen)
+            yield _accounted(task, f"n{number}", canvas, look, seen)
         else:
             yield Excluded(None, None, f"entry {number} of the list is no task with data")
+
+
+def _accounted(task: Json, spare: str, canvas: Canvas, look: Look | None, seen: set[str]) -> Sample | Excluded:
+    """`_sample`, also of a task that nobody has thought of."""
+    try:
+        return _sample(task, spare, canvas, look, seen)
+    except Exception as error:  # noqa: BLE001  readers of pictures and of addresses raise whatever broken ones provoke
+        return Excluded(task.get("id"), _shown(_address(task, canvas)), f"it cannot be read: {error!r}")
 
 
 def _sample(task: Json, spare: str, canvas: Canvas, look: Look | None, seen: set[str]) -> Sample | Excluded:
@@ -113,7 +121,7 @@ def _shown(address: str) -> str | None:
 
 def _name(identity: Any, spare: str, digest: str, seen: set[str]) -> str:
     """The files' name: the task's id, or its place in the list, and the hash of what the image holds. No two are equal."""
-    key = str(identity) if isinstance(identity, int) and identity >= 0 else spare
+    key = str(identity) if isinstance(identity, int) and 0 <= identity < 2**63 else spare
     name = f"{key}-{digest[:HASH_DIGITS]}"
     if name in seen:  # one task twice in the list
         name = f"{key}-{digest[:HASH_DIGITS]}-{spare}"

@@ -51,7 +51,8 @@ def find(session: Session, project_id: int, name: str, ours: str) -> ModelVersio
     if not number.isdecimal():
         raise InputError(f"{name!r} is no version.", "Name it as `labelwheel model list` does, or by its number alone.")
     query = select(ModelVersion).where(ModelVersion.project_id == project_id, ModelVersion.name == (model or ours))
-    found = session.scalar(query.where(ModelVersion.version == int(number)))
+    there = len(number) < 11 and int(number) < 2**31  # no column holds more
+    found = session.scalar(query.where(ModelVersion.version == int(number))) if there else None
     if found is None:
         raise NotFoundError(f"There is no model version {name}.", "See `labelwheel model list`.")
     return found

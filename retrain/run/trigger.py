@@ -16,7 +16,7 @@ from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from retrain.dataset import labels
 from retrain.policy import TRAINED_TASK, label_set, why_not
-from retrain.run.status import LISTED
+from retrain.run.status import LISTED, find
 from retrain.run.work import SETTLED
 from retrain.training.asked import read_asked
 from retrain.training.start import start_of
@@ -86,12 +86,10 @@ def cancel(database: Database, run_id: int, who: str = "", why: str = "") -> boo
 def cancel_by_hand(database: Database, project_id: int, run_id: int | None, who: str, why: str = "") -> int:
     """End the run that a person names, or the active one; its id. NotFoundError when there is none, ConflictError when it has ended."""
     with database.read() as session:
-        mine = select(TrainingRun).where(TrainingRun.project_id == project_id)
-        named = TrainingRun.id == run_id if run_id is not None else TrainingRun.status.in_(ACTIVE_RUN_STATUSES)
-        run = session.scalar(mine.where(named))
+        active = select(TrainingRun).where(TrainingRun.project_id == project_id, TrainingRun.status.in_(ACTIVE_RUN_STATUSES))
+        run = session.scalar(active) if run_id is None else find(session, project_id, run_id)
     if run is None:
-        message = "No training is under way." if run_id is None else f"There is no training run {run_id}."
-        raise NotFoundError(message, LISTED)
+        raise NotFoundError("No training is under way.", LISTED)
     if not cancel(database, run.id, who, why):
         raise ConflictError(
             f"Training {run.id} has ended already, or its model is about to serve.", "Nothing is left to cancel: see `labelwheel rollback`."

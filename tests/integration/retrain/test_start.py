@@ -12,7 +12,8 @@ from labelwheel.database import Database
 from labelwheel.database.tables import ClassMap, Deployment, ModelVersion, Project, TrainingRun
 from labelwheel.errors import ConflictError, InputError, NotFoundError
 from labelwheel.settings import Settings
-from retrain.run.trigger import by_hand, cancel, trigger
+from retrain.model.catalogue import find
+from retrain.run.trigger import by_hand, cancel, cancel_by_hand, trigger
 from retrain.training.start import start_of
 
 
@@ -43,6 +44,14 @@ def test_a_start_is_the_champion_another_version_or_scratch(database: Database, 
         for wanted, kind, told in (("3", ConflictError, "obb"), ("9", NotFoundError, "9"), ("best.pt", InputError, "best.pt")):
             with pytest.raises(kind, match=told):
                 start_of(session, project.id, wanted, "labelwheel")
+
+
+@pytest.mark.parametrize("number", ["0", "2147483648", "9" * 20, "9" * 5000])
+def test_numbers_that_no_row_can_have_are_of_none(database: Database, settings: Settings, project: Project, number: str) -> None:
+    with database.read() as session, pytest.raises(NotFoundError, match="no model version"):
+        find(session, project.id, f"labelwheel@{number}", "labelwheel")
+    with pytest.raises(NotFoundError, match="no training run"):
+        cancel_by_hand(database, project.id, int(number[:4000]), "anna")
 
 
 def test_a_run_keeps_what_it_was_asked_and_refuses_what_cannot_be(
