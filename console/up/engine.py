@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -50,6 +51,11 @@ class Engine:
             write_private_text(run / "programs" / f"{program.name}.json", launch_text(program, directory))
         text = render(programs, self._socket_name(), sys.executable, directory, as_root=os.getuid() == 0)
         write_private_text(run / "supervisord.conf", text)
+
+    def folder(self) -> Path | None:
+        """The folder in which the programs were configured, from which their relative paths count; None before the first time."""
+        launch = next((self.settings.run_dir / "programs").glob("*.json"), None)
+        return Path(json.loads(launch.read_text())["directory"]) if launch else None
 
     def spawn(self) -> None:
         """Start supervisord, in a session of its own so that a terminal's Ctrl-C does not reach it."""

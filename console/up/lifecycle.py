@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 from xmlrpc.client import Fault
@@ -16,9 +17,9 @@ import structlog
 
 from console.up import lock, orphans, ports, show
 from console.up.engine import Engine, prepare_folders, tail
-from console.up.programs import Plan, Program, ProgramState, StartError, Step, plan
+from console.up.programs import Plan, Program, ProgramState, StartError, Step, demand_startable, plan
 from labelwheel.credentials import generate_secrets
-from labelwheel.errors import LabelwheelError
+from labelwheel.errors import AlreadyRunning, LabelwheelError
 from labelwheel.private import write_private
 from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
 
@@ -44,13 +45,25 @@ def start(
 ) -> None:
     """Start everything and stay until Ctrl-C, SIGTERM or `stop`; with `detach`, return once all is well and leave it running.
 
-    A supervisord that survived an earlier `up` is adopted. `on_progress(name, state)` hears "starting", "well" and "failed".
-    Raises AlreadyRunning when another `up` holds this home, StartError when a program does not come up (then nothing is left running).
+    A supervisord that survived an earlier `up` is adopted; programs whose configuration changed are started anew. `on_progress(name, state)`
+    hears "starting", "well" and "failed". Raises AlreadyRunning when another `up` holds this home, or one from another folder left it
+    running; StartError when a program does not come up (then nothing is left running but what ran before).
     """
     prepare_folders(settings)
     configured = load_settings(generate_secrets(settings).home, live=False)
     with lock.hold(configured), _signals(_interrupt):
+        _demand_same_folder(Engine(configured))
         _run(Engine(configured), plan, nullcontext(on_progress) if on_progress else show.progress(), on_ready, detach)
+
+
+def _demand_same_folder(engine: Engine) -> None:
+    """Relative paths and `.env` count from the folder of an `up`: from another one, all that runs would seem changed, and be started anew."""
+    folder = engine.folder() if engine.answers() else None
+    if folder and folder != Path.cwd():
+        raise AlreadyRunning(
+            f"Labelwheel runs already, started in {folder}{lock.console(engine.settings)}.",
+            "Use it, or end it with `labelwheel down`; in that folder `labelwheel up` applies changed settings and starts what is missing.",
+        )
 
 
 def stop(settings: Settings) -> None:
@@ -70,7 +83,7 @@ def status(settings: Settings) -> list[ProgramState]:
 
 
 def _run(engine: Engine, plan: Plan, telling: AbstractContextManager[Progress], on_ready: Ready, detach: bool) -> None:
-    leave_running = False
+    leave_running = engine.answers()  # until all is well: what ran before is not ended for what does not come up now
     try:
         with telling as on_progress:
             live = _bring_up(engine, plan, on_progress)
@@ -79,6 +92,7 @@ def _run(engine: Engine, plan: Plan, telling: AbstractContextManager[Progress], 
         if not leave_running:
             _keep_up(engine, plan)
     except KeyboardInterrupt:
+        leave_running = False
         show.stopping()
     finally:
         if not leave_running:
@@ -92,7 +106,9 @@ def _bring_up(engine: Engine, plan: Plan, on_progress: Progress) -> Settings:
         orphans.end(engine.settings.home)
     live = _take_addresses(engine.settings, adopted)
     steps = plan(engine.settings, live)
-    engine.configure([step for step in steps if isinstance(step, Program)])
+    programs = [step for step in steps if isinstance(step, Program)]
+    demand_startable(programs)
+    engine.configure(programs)
     if adopted:
         on_progress(ADOPTED, "starting")
         engine.update()

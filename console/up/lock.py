@@ -42,6 +42,12 @@ def holder(settings: Settings) -> int:
     return 0
 
 
+def console(settings: Settings) -> str:
+    """Where the console of the `up` that runs is, in words; "" when it has none yet."""
+    address = dotenv_values(settings.addresses_file).get(PREFIX + "CONSOLE_URL")
+    return f", console {address}" if address else ""
+
+
 def _lock(settings: Settings) -> FileLock:
     return FileLock(settings.run_dir / "up.lock", mode=0o600)
 
@@ -56,6 +62,5 @@ def _pid(settings: Settings) -> int:
 
 
 def _already_running(settings: Settings) -> AlreadyRunning:
-    console = dotenv_values(settings.addresses_file).get(PREFIX + "CONSOLE_URL")
-    where = f", console {console}" if console else ""
-    return AlreadyRunning(f"Labelwheel runs already: process {_pid(settings)}{where}.", "Use it, or end it with `labelwheel down`.")
+    told = f"Labelwheel runs already: process {_pid(settings)}{console(settings)}."
+    return AlreadyRunning(told, "Use it, or end it with `labelwheel down`.")

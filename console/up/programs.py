@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,13 @@ def plan(configured: Settings, live: Settings) -> list[Step]:
         _ours("worker-training", ["worker", "training"], live, stop_seconds=15),
         _ours("scheduler", ["scheduler"], live),
     ]
+
+
+def demand_startable(programs: Sequence[Program]) -> None:
+    """StartError for a program that is not there, before anything is started or stopped for it."""
+    for program in programs:
+        if not shutil.which(program.argv[0]):
+            raise StartError(f"{program.name} cannot be started: there is no program {program.argv[0]}.", program.cure or "Install it.")
 
 
 def embeds_label_studio(configured: Settings) -> bool:

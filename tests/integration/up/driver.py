@@ -36,6 +36,7 @@ def extra(name: str, configured: Settings, live: Settings) -> Step:
     made: dict[str, Step] = {
         "broken": Program("broken", [sys.executable, "-c", "raise SystemExit('no disk, said the child')"], health=lambda: "silence"),
         "stubborn": Program("stubborn", [sys.executable, "-c", STUBBORN], stop_seconds=2),
+        "missing": Program("missing", ["/nowhere/missing"]),
         "patient": Program("patient", [sys.executable, "-c", PATIENT, str(live.home / "go")]),
     }
     if name == "valkey" and embeds_valkey(configured):

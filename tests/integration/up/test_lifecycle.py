@@ -157,6 +157,24 @@ def test_detached_programs_stay_until_down(wheel: Wheel) -> None:
     assert wheel.left_over() == []
 
 
+def test_an_up_that_cannot_do_better_leaves_alone_what_runs(wheel: Wheel, tmp_path: Path) -> None:
+    wheel.up_and_ready("--detach").wait(PATIENCE)
+    before, addresses = wheel.pids(), wheel.settings.addresses_file.read_text()
+    started_in, wheel.folder = wheel.folder, tmp_path / "elsewhere"
+    wheel.folder.mkdir()
+    for arguments in (["--detach", "--mark", "changed"], []):
+        elsewhere = wheel.up(*arguments)
+        _, said = elsewhere.communicate(timeout=PATIENCE)
+        assert elsewhere.returncode == 1
+        assert f"already_running: Labelwheel runs already, started in {started_in}, console {wheel.settings.console_url}." in said
+    wheel.folder = started_in
+    _, said = wheel.up("--detach", "--mark", "changed", "--with", "missing").communicate(timeout=PATIENCE)
+    assert "start_failed: missing cannot be started: there is no program /nowhere/missing." in said
+    assert wheel.pids() == before
+    assert wheel.settings.addresses_file.read_text() == addresses
+    assert wheel.console_answers()
+
+
 def test_supervisord_of_a_killed_up_is_adopted(wheel: Wheel) -> None:
     wheel.up_and_ready().kill()
     before, port = wheel.pids(), wheel.settings.console_port
