@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,7 +122,8 @@ def label_item(
     """
     from sync.review.answer import label
 
-    _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status), seconds), as_json)
+    with _by_option("label"):
+        _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status), seconds), as_json)
 
 
 @app.command()
@@ -163,7 +166,20 @@ def _answer(act: str, item: int, by: str, why: str, status: QueueStatus | None, 
     from sync.review import answer
 
     acts = {"approve": answer.approve, "reject": answer.reject, "skip": answer.skip, "flag": answer.flag}
-    _tell(acts[act](_window(), item, _said(by, why, status)), as_json)
+    with _by_option(act):
+        _tell(acts[act](_window(), item, _said(by, why, status)), as_json)
+
+
+@contextmanager
+def _by_option(act: str) -> Iterator[None]:
+    """Where an answer came late, the cure names our option, not REST's field."""
+    from sync.review.answer import Elsewhere
+
+    try:
+        yield
+    except Elsewhere as late:
+        late.cure = f"Look at it: `labelwheel queue show {late.item['id']}`; to {act} it all the same, add --status {late.item['status']}."
+        raise
 
 
 @app.command()

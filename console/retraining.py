@@ -19,6 +19,7 @@ from labelwheel.settings import Settings, get_settings
 
 KINDS = {"cause": "calls for it", "guard": "lets it go"}
 SPLITS = ("train", "replay", "holdout")
+OPTIONS = {"start": "--from"}  # where an option has another name than the field
 LOOK_SECONDS = 1.0
 
 Run = Annotated[int, typer.Argument(metavar="RUN", help="Number of the run.")]
@@ -77,7 +78,7 @@ def retrain(
         "freeze": freeze,
         "augmentations": augmentations,
     }
-    found = with_project(lambda session, project, settings: preview(session, project, settings, asked))
+    found = with_project(lambda session, project, settings: preview(session, project, settings, asked, option))
     if dry_run and as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -133,6 +134,11 @@ def _won(gain: Mapping[str, Any] | None) -> str:
     if gain is None:
         return ""
     return f"{gain['gain']:+.3f}" + (f" ({gain['lower']:+.3f} to {gain['upper']:+.3f})" if gain["lower"] is not None else "")
+
+
+def option(field: str) -> str:
+    """What `retrain` calls a field of a request."""
+    return OPTIONS.get(field, f"--{field.replace('_', '-')}")
 
 
 def table(reasons: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

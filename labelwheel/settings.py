@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from labelwheel.architectures import read_architecture
 from labelwheel.augmentations import read_augmentations
 from labelwheel.errors import SettingsError
 from labelwheel.hours import read_hours
@@ -267,7 +268,7 @@ class Settings(BaseSettings):
     training_seconds_per_week: int = Field(0, ge=0, description="The same within 7 days. 0: no bound.")
 
     # training
-    architecture: str = Field("yolov8n", pattern=r"^[a-z0-9]+$", description="Ultralytics architecture of the first model.")
+    architecture: str = Field("yolov8n", description="Ultralytics architecture of the first model.")
     image_size: int = Field(640, ge=32, le=2048, multiple_of=32, description="Side of the network's input, in pixels.")
     batch_size: int = Field(8, ge=1, description="Images in one update.")
     first_updates: int = Field(2000, ge=1, description="Updates (optimiser steps) of a training from scratch.")
@@ -343,6 +344,11 @@ class Settings(BaseSettings):
     def _augmentations_can_be_read(cls, value: str) -> str:
         read_augmentations(value)
         return value
+
+    @field_validator("architecture")
+    @classmethod
+    def _architecture_is_known(cls, value: str) -> str:
+        return read_architecture(value)
 
     @field_validator("training_quiet_hours")
     @classmethod

@@ -15,18 +15,19 @@ from labelwheel.project import current_class_map
 from labelwheel.settings import Settings
 from retrain.dataset import content, labels
 from retrain.policy import conditions
-from retrain.training.asked import read_asked
+from retrain.training.asked import Spell, read_asked
 from retrain.training.recipe import recipe_for
-from retrain.training.start import start_of
+from retrain.training.start import start_asked
 
 
-def preview(session: Session, project: Project, settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
+def preview(session: Session, project: Project, settings: Settings, request: Mapping[str, Any], spell: Spell = str) -> dict[str, Any]:
     """Start, updates, estimated seconds, images by split, boxes by class and images by source, and the policy's `conditions`.
 
-    Raises what asking for the run would raise: InputError for a request that cannot be met, DatasetError without labels.
+    Raises what asking for the run would raise: InputError for a request that cannot be met, DatasetError without labels. `spell` is how
+    the door calls its fields.
     """
-    asked = read_asked(request)
-    start = start_of(session, project.id, asked.start, settings.model_name)
+    asked = read_asked(request, spell)
+    start = start_asked(session, project.id, asked, settings.model_name, spell)
     classes = current_class_map(session, project.id)
     chosen = content.plan(session, project.id, classes, replay=settings.replay if start.replays else None, seed=0)
     images = len(chosen.only("train", "replay"))

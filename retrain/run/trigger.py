@@ -18,8 +18,8 @@ from retrain.dataset import labels
 from retrain.policy import TRAINED_TASK, label_set, why_not
 from retrain.run.status import LISTED, find
 from retrain.run.work import SETTLED
-from retrain.training.asked import read_asked
-from retrain.training.start import start_of
+from retrain.training.asked import SCRATCH, read_asked
+from retrain.training.start import start_asked
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -69,7 +69,9 @@ def by_hand(
         if not any(splits.get(image_id) == "train" for image_id in labels.usable(session, project_id)):
             message = "There is no approved label to train on."
             raise ConflictError(message, "Label images of the training split in Label Studio first; the next pull brings them.")
-        start_of(session, project_id, asked.start, settings.model_name)  # says now what would be said in vain later
+        start = start_asked(session, project_id, asked, settings.model_name)  # says now what would be said in vain later
+    if start.version is None and asked.architecture:
+        asked = asked.model_copy(update={"start": SCRATCH})  # also if a champion comes meanwhile
     said = {name: text for name, text in (("who", who), ("note", note)) if text}
     return trigger(database, settings, project_id, "manual", request={**asked.stored(), **said})
 

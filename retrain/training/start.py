@@ -12,7 +12,7 @@ from labelwheel.errors import ConflictError, InputError
 from labelwheel.serving import newest_deployment
 from retrain.model.catalogue import find
 from retrain.policy import TRAINED_TASK
-from retrain.training.asked import CHAMPION, SCRATCH
+from retrain.training.asked import CHAMPION, SCRATCH, Asked, Spell
 
 FILE_CURE = "A file is imported first, because loading it runs what it carries: `labelwheel model import FILE`; then name its version."
 
@@ -41,6 +41,15 @@ def start_of(session: Session, project_id: int, wanted: str, model_name: str) ->
         return Start(_trainable(champion), replays=True)
     version = _trainable(_named(session, project_id, wanted, model_name))
     return Start(version, replays=champion is not None and version.id == champion.id)
+
+
+def start_asked(session: Session, project_id: int, asked: Asked, model_name: str, spell: Spell = str) -> Start:
+    """The start of a run that is asked for. Raises what `start_of` does, and InputError for weights that shall have another architecture."""
+    found = start_of(session, project_id, asked.start, model_name)
+    if found.version is not None and asked.architecture:
+        cure = f"Another architecture begins from scratch: {spell('start')} {SCRATCH}."
+        raise InputError(f"The weights of {found.version.title} bring their architecture with them.", cure)
+    return found
 
 
 def _named(session: Session, project_id: int, wanted: str, model_name: str) -> ModelVersion:

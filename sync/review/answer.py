@@ -71,6 +71,10 @@ class Answered(ConflictError):
         return {**super().as_dict(), "item": self.item}
 
 
+class Elsewhere(Answered):
+    """It stands where the act is not expected, and is done all the same for somebody who says that they saw it there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """Who says something of an item, and why. `status` is where it stood when they looked; without it, any that fits the act."""
@@ -319,7 +323,9 @@ def _demand(window: Window, item: QueueItem, act: str, said: Said) -> None:
         state = _state(window, item.id)
         last = state["history"][-1] if state["history"] else {"who": "selection", "at": state["updated_at"]}
         message = f"Item {item.id} is {item.status} (by {last['who']}, {last['at']}), not {' or '.join(seen)}."
-        raise Answered(message, f'Look at it; to {act} it all the same, say that you saw it: status "{item.status}".', state)
+        if item.status == "expired":
+            raise Answered(message, "Choose another one.", state)
+        raise Elsewhere(message, f'Look at it; to {act} it all the same, say that you saw it: status "{item.status}".', state)
 
 
 @contextmanager

@@ -53,6 +53,10 @@ def test_a_dry_run_says_what_and_starts_nothing(database: Database) -> None:
     assert found["conditions"]["should_retrain"] is False
     words = said("retrain", "--dry-run", "--from", "scratch")
     assert "From scratch (yolov8n)" in words and "not known: nothing was trained here yet" in words
+    unknown = refused("retrain", "--dry-run", "--from", "scratch", "--architecture", "foo")
+    assert isinstance(unknown, InputError) and "--architecture" in unknown.message and "yolo11n/s/m/l/x" in unknown.message
+    brought = refused("retrain", "--dry-run", "--architecture", "yolo11s")
+    assert isinstance(brought, InputError) and "labelwheel@2 bring" in brought.message and "--from scratch" in brought.cure
     assert "38 of 50 new training labels" in said("conditions") and "Nothing calls for a training yet." in words
     assert len(_runs(database)) == 2
 

@@ -65,6 +65,13 @@ def test_a_run_keeps_what_it_was_asked_and_refuses_what_cannot_be(
     with database.read() as session:
         assert [row.request for row in session.scalars(select(TrainingRun))] == [{"start": "scratch", "updates": 30}]
     cancel(database, run.id)
+    # Where no weights are, an architecture needs no other word, and is kept also if a champion comes before the run begins.
+    by_hand(database, settings, project.id, {"architecture": "yolo11s"})
+    with database.read() as session:
+        assert session.scalars(select(TrainingRun.request).order_by(TrainingRun.id)).all()[1] == {
+            "start": "scratch",
+            "architecture": "yolo11s",
+        }
 
 
 def test_triggers_at_once_start_one_run(database: Database, settings: Settings, project: Project) -> None:

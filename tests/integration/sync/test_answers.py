@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from console.cli import app
 from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, QueueItem, Review, utcnow
 from labelwheel.errors import ConflictError, InputError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
@@ -124,6 +126,19 @@ def test_an_edit_in_label_studio_is_of_whoever_made_it(place: Place) -> None:
     with pytest.raises(Answered) as refusal:
         answer.label(place.window(), item, BOXES, Said("bob@plant.example"))
     assert refusal.value.item["labels"] == [label]
+
+
+def test_an_answer_that_came_late_is_told_in_the_words_of_its_door(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = place.items()[0]
+    answer.label(place.window(), item, BOXES, ANNA)
+    answer.reject(place.window(), item, ANNA)
+    monkeypatch.setattr("console.queue._window", place.window)
+    late = ("queue", "approve", str(item), "--by", "eve@plant.example")
+    refusal = CliRunner().invoke(app, late).exception
+    assert isinstance(refusal, Answered) and refusal.cure.endswith("add --status rejected.")
+    with pytest.raises(Answered, match='status "rejected"'):
+        answer.approve(place.window(), item, ANNA)
+    assert CliRunner().invoke(app, [*late, "--status", "rejected"]).exit_code == 0
 
 
 def test_an_item_tells_who_replaced_what_and_a_skip_is_called_one(either_place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.retraining import option
+from labelwheel.architectures import known, read_architecture
 from labelwheel.augmentations import RANGES, read_augmentations
-from labelwheel.errors import InputError
-from labelwheel.settings import Settings
+from labelwheel.errors import InputError, SettingsError
+from labelwheel.settings import Settings, load_settings
 from retrain.training.asked import Asked, read_asked
 from retrain.training.recipe import recipe_for
 from retrain.training.spec import Spec
@@ -49,13 +52,36 @@ def test_what_was_asked_comes_back_from_the_row_and_wins_over_the_settings(asked
     "asked",
     [
         {"updats": 5}, {"updates": 0}, {"image_size": 100}, {"learning_rate": 2}, {"augmentations": "flip=1"}, {"augmentations": "fliplr=2"},
-        {"architecture": "yolo11s"}, {"architecture": "../x", "start": "scratch"}, {"freeze": -1}, {"updates": "many"},
+        {"architecture": "foo", "start": "scratch"}, {"architecture": "../x", "start": "scratch"}, {"learning_rate": math.nan},
+        {"freeze": -1}, {"updates": "many"},
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told(asked: dict[str, Any]) -> None:
     with pytest.raises(InputError) as told:
         read_asked(asked)
     assert told.value.cure
+
+
+def test_each_door_is_told_by_the_names_that_it_has() -> None:
+    with pytest.raises(InputError, match="image_size must be a multiple of 32"):
+        read_asked({"image_size": 100})
+    with pytest.raises(InputError, match="--image-size must be a multiple of 32") as told:
+        read_asked({"image_size": 100}, option)
+    assert "--from, --updates, --image-size" in told.value.cure and "image_size" not in str(told.value)
+    with pytest.raises(InputError, match="learning_rate must be a finite number"):
+        read_asked({"learning_rate": math.nan})
+
+
+def test_architectures_that_are_known_are_those_that_ultralytics_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ultralytics.nn.tasks import yaml_model_load
+
+    names = [family + size for family, sizes in known().items() for size in sizes or ("",)]
+    assert {"yolov8n", "yolo11s"} <= set(names)
+    for name in names:
+        assert yaml_model_load(f"{name}.yaml")["backbone"] and read_architecture(name) == name
+    monkeypatch.setenv("LABELWHEEL_ARCHITECTURE", "foo")
+    with pytest.raises(SettingsError, match=r"known are .*yolov8n/s/m/l/x"):
+        load_settings()
 
 
 def test_a_recipe_without_wishes_is_as_it_was() -> None:
