@@ -20,6 +20,7 @@ from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from ml_backend.keep import is_named
 from retrain.dataset.purge import Purged, purge
+from retrain.run.copies import at_rest
 from sync.review.erase import Tasks, bury, delete_tasks, find_image
 from sync.review.reading import reading_of
 from sync.review.used import Used, used_image
@@ -43,19 +44,21 @@ class Erased:
 
 
 def erase(settings: Settings, client: LabelStudio, name: str, who: str, why: str) -> Erased:
-    """Erase the image that `name` names. Raises NotFoundError, InputError, AlreadyRunning while a training is under way."""
+    """Erase the image that `name` names. Raises NotFoundError, InputError, AlreadyRunning while a training or its control is under way."""
     database = get_database(settings.database_url)
     project, image, used = look(database, settings, name)
     with database.read() as session:
         _refuse_while_training(session, project)
         reading = reading_of(session, project, settings)
-    bury(database, project, reading, image, who, why)
-    tasks, error = _tasks(database, client, project, image)
-    stored = ImageStore(settings.images_dir).discard(image.uri, lambda uri: is_named(database, uri))
-    copied = ImageCache(settings.cache_dir / "images", settings.image_cache_bytes).forget(image.sha256)
-    purged = purge(settings.home / "datasets", image.sha256, settings.dvc_remote)
-    for run_id in used.runs:
-        shutil.rmtree(settings.home / "runs" / str(run_id) / "fit", ignore_errors=True)  # the trainer's pictures of its batches
+    with at_rest(database, settings.home) as controls:
+        bury(database, project, reading, image, who, why)
+        tasks, error = _tasks(database, client, project, image)
+        stored = ImageStore(settings.images_dir).discard(image.uri, lambda uri: is_named(database, uri))
+        copied = ImageCache(settings.cache_dir / "images", settings.image_cache_bytes).forget(image.sha256)
+        purged = purge(settings.home / "datasets", image.sha256, settings.dvc_remote)
+        batches = [settings.home / "runs" / str(run_id) / "fit" for run_id in used.runs]  # the trainer's pictures of them
+        for folder in (*batches, *controls):  # a control begins anew
+            shutil.rmtree(folder, ignore_errors=True)
     return Erased(image.sha256, stored, copied, tasks.ours, tasks.others, asdict(purged), used, error)
 
 

@@ -20,7 +20,7 @@ from retrain.gate.compare import Holdout, compare
 from retrain.gate.evaluate import Scores
 from retrain.run.attempts import MOST_FRUITLESS
 from retrain.run.stages import score
-from retrain.run.work import Work
+from retrain.run.work import CONTROL, Work
 from retrain.training import launch, spec
 from retrain.training.spec import Result, Spec
 
@@ -54,7 +54,7 @@ def run_control(work: Work) -> None:
 
 
 def _end(work: Work, outcome: dict[str, Any]) -> None:
-    shutil.rmtree(work.folder / "control", ignore_errors=True)
+    shutil.rmtree(work.folder / CONTROL, ignore_errors=True)
     _record(work, outcome)
 
 
@@ -70,7 +70,7 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     images = len(old.only("replay"))
     if not images:
         raise DatasetError("There are no older labels to train a control on.", "A control needs an earlier run.")
-    folder = work.folder / "control"
+    folder = work.folder / CONTROL
     data = yolo.write(old, work.store, folder / "dataset")
     recipe = spec.read_spec(folder) or _recipe(work, folder, data, images)
     result = launch.launch(recipe, lambda _progress: not _busy(work, row.project_id))

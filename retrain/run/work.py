@@ -21,6 +21,7 @@ from retrain.training.launch import Cancelled
 
 BEAT_SECONDS = 2.0
 LOCK, CONTROL_LOCK = "run.lock", "control.lock"  # in a run's folder: whoever works it, or its control, holds them
+CONTROL = "control"  # in a run's folder: all that the control makes
 EXPORTED, TRAINED, SETTLED = 5.0, 90.0, 99.0  # percent of a run: its dataset is there, its weights are, it is about to serve
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import func, select, update
 
 from console.erase import erase, lines, preview
@@ -153,6 +154,27 @@ def test_nothing_is_erased_under_a_training(tray: Tray) -> None:
         erase(tray.line.settings, NOBODY, "c-1", "boss", "why")
     with tray.line.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Image).where(Image.erased_at.is_not(None))) == 0
+
+
+def test_a_control_is_not_erased_under_and_its_copy_goes(tray: Tray) -> None:
+    line = tray.line
+    _trained(line)
+    with line.database.write() as session:
+        image = find_image(session, line.project.id, "c-1")
+        run = session.scalars(select(TrainingRun).order_by(TrainingRun.id)).first()
+        assert run is not None
+        run.control = {"state": "due", "attempts": 1}
+    folder = line.settings.home / "runs" / str(run.id)
+    copy = folder / "control" / "dataset" / "images" / "train" / f"{image.sha256}.png"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(line.store.read(image.uri))
+    with FileLock(folder / "control.lock"), pytest.raises(AlreadyRunning, match="control"):
+        erase(line.settings, NOBODY, "c-1", "boss", "why")
+    assert line.store.read(image.uri) == copy.read_bytes()
+    erase(line.settings, NOBODY, "c-1", "boss", "why")
+    assert list(line.settings.home.rglob(f"{image.sha256}*")) == []
+    with FileLock(folder / "control.lock", timeout=0), line.database.read() as session:
+        assert session.get_one(TrainingRun, run.id).control == {"state": "due", "attempts": 1}, "it begins anew"
 
 
 def test_a_name_must_mean_one_image(tray: Tray) -> None:
