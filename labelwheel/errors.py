@@ -12,6 +12,7 @@
     │       └── ErasedError      somebody had the image erased: its bytes are not taken again
     ├── LabelStudioError         Label Studio refused, or answered something unusable
     │   ├── LabelStudioRefused   it found fault with what it was sent, and stored none of it
+    │   ├── PredictionsDropped   it stored fewer predictions than it was sent, without a word
     │   ├── LabelStudioUnreachable
     │   └── WentBack             it was restored or reset: it shows an earlier state than we saw
     ├── TooLate                  a batch had no time for a task; it is predicted in the background
@@ -103,6 +104,17 @@ class LabelStudioError(LabelwheelError):
 
 class LabelStudioRefused(LabelStudioError):
     code = "label_studio_refused"
+
+
+class PredictionsDropped(LabelStudioError):
+    """`stored`: how many it took; what was left out did not fit the label config."""
+
+    code = "predictions_dropped"
+
+    def __init__(self, stored: int, sent: int) -> None:
+        message = f"Label Studio stored {stored} of {sent} predictions."
+        super().__init__(message, "Check their labels and control names against the project's label config.")
+        self.stored = stored
 
 
 class LabelStudioUnreachable(LabelStudioError):

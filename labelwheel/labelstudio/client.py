@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from labelwheel.errors import LabelStudioError
+from labelwheel.errors import LabelStudioError, PredictionsDropped
 from labelwheel.labelstudio.connection import Connection
 
 Json = dict[str, Any]
@@ -224,14 +224,13 @@ class LabelStudio:
         """Add predictions (`task`, `result`, `score`, `model_version`) to tasks; return how many.
 
         Does not touch the tasks' `updated_at`. Label Studio drops what does not fit the label config without a word,
-        so a count that differs raises.
+        so a count that differs raises PredictionsDropped: the others are there.
         """
         if not predictions:
             return 0
         answer = self.connection.call(lambda sdk: sdk.projects.import_predictions(id=project_id, request=predictions))
         if answer.created != len(predictions):
-            message = f"Label Studio stored {answer.created} of {len(predictions)} predictions."
-            raise LabelStudioError(message, CURE_DROPPED)
+            raise PredictionsDropped(int(answer.created or 0), len(predictions))
         return len(predictions)
 
     def delete_predictions(self, project_id: int, task_ids: Iterable[int]) -> None:

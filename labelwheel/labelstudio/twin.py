@@ -15,8 +15,8 @@ from xml.etree.ElementTree import ParseError
 
 from defusedxml.ElementTree import fromstring
 
-from labelwheel.errors import LabelStudioError, LabelStudioRefused
-from labelwheel.labelstudio.client import CURE_DROPPED, KEY, Json, Project, Stamp
+from labelwheel.errors import LabelStudioError, LabelStudioRefused, PredictionsDropped
+from labelwheel.labelstudio.client import KEY, Json, Project, Stamp
 from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import parse
@@ -161,7 +161,7 @@ class Twin:
         fitting = [entry for entry in predictions if not misfits(entry, tags)]
         stored = self.server.import_predictions(project_id, fitting)
         if stored != len(predictions):
-            raise LabelStudioError(f"Label Studio stored {stored} of {len(predictions)} predictions.", CURE_DROPPED)
+            raise PredictionsDropped(stored, len(predictions))
         return stored
 
     def delete_predictions(self, project_id: int, task_ids: Iterable[int]) -> None:

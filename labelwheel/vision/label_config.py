@@ -204,6 +204,11 @@ def _bare_rule(element: Element) -> LabelRule:
     return LabelRule(_label(element), tuple(name for name in names if name), None, _index(element))
 
 
+def names_of(xml: str) -> frozenset[str]:
+    """The names of all tags of a label config, also of those that no model can fill. Raises InputError for what is no XML that we read."""
+    return frozenset(name for element in _root(xml).iter() if (name := element.get("name")))
+
+
 def _root(xml: str) -> Element:
     if len(xml) > LONGEST:
         raise InputError(

@@ -13,13 +13,16 @@ from labelwheel.project import current_classes, current_project
 from labelwheel.serving import LineUp, load_line_up, newest_line_up
 from labelwheel.settings import Settings
 from labelwheel.vision.class_view import shown_under
-from labelwheel.vision.label_config import ControlTag, parse
+from labelwheel.vision.label_config import ControlTag, names_of, parse
 from sync.exchange.reset import look
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What one push or refresh works with. `tags` are those of the label config as it stands in Label Studio now."""
+    """What one push or refresh works with.
+
+    `tags` are those of the label config as it stands in Label Studio now; `names`, those of all its tags, also those that no model fills.
+    """
 
     database: Database
     settings: Settings
@@ -27,6 +30,7 @@ class Desk:
     project: Project
     tags: list[ControlTag]
     line_up: LineUp | None
+    names: frozenset[str] = frozenset()
 
     @property
     def served_as(self) -> str | None:
@@ -44,8 +48,8 @@ def open_desk(database: Database, settings: Settings, client: Studio) -> Desk:
         rows, classes = newest_line_up(session, project.id), current_classes(session, project.id)
     line_up = load_line_up(rows, settings, classes) if rows else None
     # Of now: the label config may have been edited since we were connected, and a bulk import stores what no longer fits.
-    tags = shown_under(parse(look(client, project).label_config), classes)
-    return Desk(database, settings, client, project, tags, line_up)
+    config = look(client, project).label_config
+    return Desk(database, settings, client, project, shown_under(parse(config), classes), line_up, names_of(config))
 
 
 def keep(lease: HeldLease) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from labelwheel.database.tables import Image, QueueItem
+from labelwheel.errors import PredictionsDropped
 from labelwheel.serving import LineUp, predict_all
 from labelwheel.storage import ImageStore
 from labelwheel.vision.detection import Detection
+from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag, shown_tags
 from labelwheel.vision.pre_annotation import Sight, View, pre_annotation, tags_by_view
 from sync.doubts.second_look import drawn_again
 from sync.exchange.desk import Desk
+
+log = structlog.get_logger(__name__)
 
 Seen = Mapping[int, list[Detection]]
 
@@ -32,11 +38,31 @@ def pre_annotate(desk: Desk, items: Sequence[QueueItem]) -> dict[int, dict[str, 
     return doubted | {item.id: _prediction(desk, item.image, seen) for item in whole}
 
 
+def why_not(desk: Desk, item: QueueItem, prediction: Mapping[str, Any]) -> str:
+    """Why Label Studio would not show a pre-annotation; empty: it will. A doubted label is cut to what fits, and says more than our tags."""
+    found = [] if item.reason == "label_error" else misfits(prediction, desk.tags)
+    return found[0] if found else ""
+
+
+def add(desk: Desk, made: Mapping[int, tuple[QueueItem, Mapping[str, Any]]]) -> None:
+    """Add pre-annotations that fit to tasks that are there, by their ids in Label Studio.
+
+    What Label Studio drops all the same is left out: one odd prediction keeps no other back. PredictionsDropped when it takes nothing
+    of what we vouch for: it fits no more as a whole.
+    """
+    try:
+        desk.client.import_predictions(desk.project.ls_project_id, [{"task": task, **prediction} for task, (_, prediction) in made.items()])
+    except PredictionsDropped as error:
+        if not error.stored and any(item.reason != "label_error" for item, _ in made.values()):
+            raise
+        log.warning("pre-annotations left out", stored=error.stored, sent=len(made))
+
+
 def _doubted(desk: Desk, items: Sequence[QueueItem]) -> dict[int, dict[str, Any]]:
     if not items:
         return {}
     with desk.database.read() as session:
-        found = {item.id: drawn_again(session, item.image_id, desk.served_as or "") for item in items}
+        found = {item.id: drawn_again(session, item.image_id, desk.served_as or "", desk.tags, desk.names) for item in items}
     return {item_id: drawn for item_id, drawn in found.items() if drawn is not None}
 
 

@@ -23,10 +23,9 @@ from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
 from labelwheel.project import current_project
 from labelwheel.settings import Settings
-from labelwheel.vision.fit import misfits
 from labelwheel.vision.label_config import pushed_tag
 from sync.exchange.desk import Desk, keep, open_desk
-from sync.exchange.pre_annotate import pre_annotate
+from sync.exchange.pre_annotate import add, pre_annotate, why_not
 from sync.exchange.reset import held, look
 from sync.exchange.task import task_key, task_payload
 from sync.exchange.twins import settle_twins
@@ -122,8 +121,8 @@ def _catch_up(desk: Desk, there: Mapping[QueueItem, int]) -> None:
     shown = {number: {entry.get("model_version") for entry in task.get("predictions") or []} for number, task in seen.items()}
     stale = {item: number for item, number in there.items() if number in shown and desk.served_as not in shown[number]}
     made = pre_annotate(desk, list(stale))
-    missing = [{"task": number, **prediction} for item, number in stale.items() if (prediction := made.get(item.id))]
-    desk.client.import_predictions(desk.project.ls_project_id, missing)
+    missing = ((number, item, made[item.id]) for item, number in stale.items() if item.id in made)
+    add(desk, {number: (item, prediction) for number, item, prediction in missing if not why_not(desk, item, prediction)})
 
 
 def _payloads(desk: Desk, items: Sequence[QueueItem]) -> tuple[dict[int, Payload], dict[int, str]]:
@@ -143,10 +142,8 @@ def _payloads(desk: Desk, items: Sequence[QueueItem]) -> tuple[dict[int, Payload
 
 
 def _payload(desk: Desk, item: QueueItem, prediction: Payload | None) -> Payload:
-    # A doubted label is shown as it was drawn there, with all that other tags say.
-    found = misfits(prediction, desk.tags) if prediction and item.reason != "label_error" else []
-    if found:
-        raise InputError(f"The pre-annotation does not fit the label config: {found[0]}.", "Run `labelwheel connect`.")
+    if prediction and (fault := why_not(desk, item, prediction)):
+        raise InputError(f"The pre-annotation does not fit the label config: {fault}.", "Run `labelwheel connect`.")
     return task_payload(item, pushed_tag(desk.tags), desk.settings, prediction)
 
 

@@ -26,7 +26,7 @@ from labelwheel.project import current_classes, current_project
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from sync.exchange.desk import Desk, open_desk
-from sync.exchange.pre_annotate import pre_annotate
+from sync.exchange.pre_annotate import add, pre_annotate, why_not
 from sync.exchange.reset import held
 from sync.selection.budget import rules
 from sync.selection.pool import predictions
@@ -89,10 +89,11 @@ def _refresh_chunk(desk: Desk, tasks: Sequence[Task]) -> None:
         twins[str(task["data"].get(KEY) or "")].append(int(task["id"]))
     rows = _ours(desk, list(by_key))
     made = pre_annotate(desk, [row.queue_item for row in rows])
-    fresh = [{"task": task, **made[row.queue_item_id]} for row in rows if row.queue_item_id in made for task in twins[row.key]]
+    fit = [row for row in rows if row.queue_item_id in made and not why_not(desk, row.queue_item, made[row.queue_item_id])]
+    fresh = {task: (row.queue_item, made[row.queue_item_id]) for row in fit for task in twins[row.key]}
     if desk.settings.old_predictions == "remove":
-        desk.client.delete_predictions(desk.project.ls_project_id, [entry["task"] for entry in fresh])
-    desk.client.import_predictions(desk.project.ls_project_id, fresh)
+        desk.client.delete_predictions(desk.project.ls_project_id, list(fresh))
+    add(desk, fresh)
     _reorder(desk, rows, by_key)
     with desk.database.write() as session:
         session.execute(update(LsTask).where(LsTask.id.in_([row.id for row in rows])).values(served_as=desk.served_as))

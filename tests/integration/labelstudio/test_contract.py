@@ -305,6 +305,11 @@ def test_a_corner_outside_of_the_image_is_no_fault(studio: Counterpart, tasks: l
     assert studio.client.import_predictions(studio.project.id, [prediction(tasks[0], result=[box(x=-1, rotation=30)])]) == 1
 
 
+def test_a_prediction_needs_no_score(studio: Counterpart, tasks: list[int]) -> None:
+    bare = {name: value for name, value in prediction(tasks[0]).items() if name != "score"}
+    assert studio.client.import_predictions(studio.project.id, [bare, prediction(tasks[1], score=None)]) == 2
+
+
 def test_an_import_of_tasks_stores_predictions_as_they_are(studio: Counterpart) -> None:
     odd = {"model_version": "m@1", "score": 1.5, "result": [box("no such label", x=-1)]}
     [number] = studio.client.import_tasks(studio.project.id, [{**task("k"), "predictions": [odd]}])

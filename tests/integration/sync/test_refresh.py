@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from labelwheel.database.tables import Deployment, Image, Project, QueueItem, utcnow
+from labelwheel.errors import PredictionsDropped
+from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.settings import Settings
 from sync.exchange.pull import pull
 from sync.exchange.push import push
 from sync.exchange.refresh import refresh
 from sync.review.answer import FLAGGED_PRIORITY, Said, flag, open_window
+from sync.review.settle import open_round
 from sync.selection.select import select_captures
 from tests.fixtures.line import Line
+from tests.fixtures.plant import Plant
 from tests.fixtures.studio import Counterpart, twin_counterpart
+from tests.fixtures.tasks import drawn
 
 
 @pytest.fixture
@@ -90,6 +96,58 @@ def test_an_image_that_is_lost_keeps_no_other_from_its_boxes(either_line: Line, 
     assert sorted(versions(studio)) == [["labelwheel@1"], ["labelwheel@1", "labelwheel@2"], ["labelwheel@1", "labelwheel@2"]]
     with either_line.database.read() as session:
         assert session.get_one(Deployment, second.id).refreshed_at is not None
+
+
+@pytest.mark.parametrize("rule", ["keep", "remove"])
+def test_a_second_look_at_an_odd_label_keeps_no_other_from_its_boxes(line: Line, rule: str) -> None:
+    """What the API makes Label Studio stores as it is, and what it imports as predictions must fit."""
+    plant = Plant(line, TwinServer())
+    plant.line.deploy(0.5)
+    plant.set(old_predictions=rule)
+    odd, other = plant.pushed(1, 2)
+    [image] = {plant.image(odd)}
+    good, bare, wide, strange, note = (drawn(x) for x in (10, 20, 30, 40, 50))
+    del bare["value"]["rectanglelabels"]
+    wide["value"]["width"] = 120
+    strange["from_name"] = "gone"
+    plant.server.annotate(odd, [good, bare, wide, strange, "junk", note | {"value": {"rectanglelabels": [["open"]]}}])  # type: ignore[list-item]
+    plant.pull()
+    assert plant.in_force() == {image: [9.6, 28.8]}
+    with line.database.write() as session:
+        item = session.scalars(select(QueueItem).where(QueueItem.image_id == image)).one()
+        assert open_round(session, item, "label_error", 0.9, "label check", "a doubt", {"why": "a doubt"})
+    assert plant.push() == 1
+    second = line.deploy(0.9)
+    refresh(line.database, plant.line.settings, plant.client, second.id)
+    with line.database.read() as session:
+        assert session.get_one(Deployment, second.id).refreshed_at is not None
+    assert plant.client.project(line.project.ls_project_id).model_version == "labelwheel@2"
+    shown = {task["id"]: task["predictions"][-1] for task in plant.client.open_tasks(line.project.ls_project_id)}
+    assert shown[other]["model_version"] == "labelwheel@2"
+    [look] = shown.keys() - {other}
+    assert (shown[look]["model_version"], [region["id"] for region in shown[look]["result"]]) == ("labelwheel@2", [good["id"], wide["id"]])
+    assert [region["value"]["width"] for region in shown[look]["result"]] == [30, 70], (
+        "what is too large ends at the edge, as its label does"
+    )
+
+
+def test_what_label_studio_drops_all_the_same_keeps_no_other_from_its_boxes(
+    either_line: Line, studio: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(either_line, studio, 3)
+    second = either_line.deploy(0.6)
+    strict = [3]
+    taken: Any = studio.client.import_predictions
+
+    def dropping(project_id: int, made: list[dict[str, Any]]) -> int:
+        raise PredictionsDropped(taken(project_id, made[strict[0] :]), len(made))
+
+    monkeypatch.setattr(studio.client, "import_predictions", dropping)
+    with pytest.raises(PredictionsDropped, match="stored 0 of 3"):
+        again(either_line, studio, second)
+    strict[0] = 1
+    assert again(either_line, studio, second) == 3
+    assert sorted(versions(studio)) == [["labelwheel@1"], ["labelwheel@1", "labelwheel@2"], ["labelwheel@1", "labelwheel@2"]]
 
 
 def test_one_whose_time_is_over_goes_on_where_it_was(either_line: Line, studio: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
 from labelwheel.vision.detection import Detection
-from labelwheel.vision.fit import misfits
+from labelwheel.vision.fit import fitting, misfits
 from labelwheel.vision.geometry import Box
-from labelwheel.vision.label_config import CHAMPION, parse
+from labelwheel.vision.label_config import CHAMPION, names_of, parse
 from labelwheel.vision.pre_annotation import Sight, pre_annotation
 
 CONFIG = (
@@ -33,7 +33,7 @@ regions = st.builds(
 )  # fmt: skip
 
 
-def region(value: dict[str, Any], name: str = "label", to_name: str = "image", kind: str = "rectanglelabels") -> dict[str, Any]:
+def region(value: Any, name: str = "label", to_name: str = "image", kind: str = "rectanglelabels") -> dict[str, Any]:
     size = {"original_width": 100, "original_height": 100, "image_rotation": 0}
     return {"id": "r", "from_name": name, "to_name": to_name, "type": kind, **size, "value": value}
 
@@ -42,10 +42,30 @@ def prediction(*result: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"model_version": "m@1", "score": 0.5, "result": list(result), **changes}
 
 
-@given(st.lists(regions, max_size=3), st.floats(-0.5, 1.5) | st.sampled_from((0, 1)))
-def test_what_fits_is_what_label_studio_takes(result: list[dict[str, Any]], score: float) -> None:
+@given(st.lists(regions, max_size=3), st.none() | st.floats(-0.5, 1.5) | st.sampled_from((0, 1)))
+def test_what_fits_is_what_label_studio_takes(result: list[dict[str, Any]], score: float | None) -> None:
     sent = prediction(*result, score=score)
     assert (misfits(sent, TAGS) == []) == (THEIRS.validate_prediction(sent, return_errors=True) == [])
+
+
+@given(st.lists(regions | st.sampled_from((None, "junk", 7)), max_size=4))
+def test_what_fits_of_an_annotation_is_what_label_studio_takes_of_each_region(result: list[Any]) -> None:
+    assert fitting(result, TAGS) == [region for region in result if isinstance(region, dict) and THEIRS.validate_region(region)]
+
+
+def test_what_another_tag_says_is_left_as_it_is() -> None:
+    note = {"id": "n", "from_name": "note", "to_name": "image", "type": "textarea", "value": {"text": ["scratched"]}}
+    assert fitting(
+        [note, {**note, "from_name": "gone"}], TAGS, names_of(CONFIG.replace("</View>", '<TextArea name="note" toName="image"/></View>'))
+    ) == [note]
+
+
+def test_a_relation_stays_with_both_its_regions() -> None:
+    left, right = ({**region({**BOX, "rectanglelabels": ["open"]}), "id": name} for name in "ab")
+    odd = {**region(BOX), "id": "c"}
+    kept, lost = ({"type": "relation", "from_id": "a", "to_id": other, "direction": "right"} for other in "bc")
+    assert fitting([left, kept, odd, lost, right], TAGS) == [left, kept, right]
+    assert THEIRS.validate_prediction(prediction(left, kept, right), return_errors=True) == []
 
 
 @given(st.lists(st.builds(Detection, st.sampled_from(("open", "short")), st.builds(Box, *[st.floats(-20, 120)] * 4), st.floats(0.05, 1))))
@@ -63,7 +83,7 @@ def test_what_we_make_of_detections_fits(found: list[Detection]) -> None:
         (prediction(region({**BOX, "width": 101, "rectanglelabels": ["open"]})), "width 101 of a rectangle is beyond 100 percent"),
         (prediction(region({**BOX, "x": float("nan"), "rectanglelabels": ["open"]})), "x nan of a rectangle"),
         (prediction(score=1.5), "its score 1.5 is not between 0 and 1"),
-        (prediction(score=None), "its score None is not"),
+        (prediction(region("junk")), "the tag 'label' has no label None"),
         (prediction(model_version=""), "it names no model version"),
     ],
 )
