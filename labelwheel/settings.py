@@ -204,8 +204,8 @@ class Settings(BaseSettings):
         0.2,
         gt=0,
         le=1,
-        description="Share of the annotations that may vanish from Label Studio at once (ten in any case); when more do, the pull stops "
-        "until somebody decides.",
+        description="Share of the annotations, and of the open tasks, that may vanish from Label Studio at once (ten in any case); when more "
+        "do, the pull stops until somebody decides.",
     )
 
     # label errors

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, exists, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueItem, utcnow
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, Hint, LsTask, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import InputError, WentBack
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.client import Project as There
@@ -40,6 +40,7 @@ from sync.review.authors import name_authors
 from sync.review.reading import Reading, is_applied, reading_of
 from sync.review.rebuild import rebuild
 from sync.review.settle import mark_deleted, settle
+from sync.selection.pool import EXPIRY
 
 log = structlog.get_logger(__name__)
 
@@ -213,6 +214,8 @@ def _sweep(turn: Turn) -> None:
     if found.back and not turn.watch.off:
         raise WentBack(f"{len(found.back)} tasks are in an earlier state than we saw them in, first {found.back[0]}.")
     turn.watch.count({unique_id for pair in found.vanished for unique_id in stood[pair]})
+    is_open = sum(task.status == "pushed" and task.ls_task_id != 0 for task in known)
+    Watch(is_open, turn.settings.vanish_share, turn.watch.off, "open tasks").count(_lost_open(turn, found))
     turn.doubted |= set(found.twins)
     _note_moved(turn, found)
     _note_gone(turn, found)
@@ -239,6 +242,17 @@ def _stood(session: Session, project_id: int) -> dict[tuple[str, int], set[str]]
     for key, ls_task_id, unique_id in session.execute(query).tuples():
         found.setdefault((key, ls_task_id), set()).add(unique_id)
     return found
+
+
+def _lost_open(turn: Turn, found: Sweep) -> set[str]:
+    """Keys of the open tasks that are gone, beside those that our own expiry deletes: it notes them first."""
+    noted = exists().where(QueueEvent.queue_item_id == LsTask.queue_item_id, QueueEvent.who == EXPIRY)
+    keys = select(LsTask.key).join(QueueItem).where(QueueItem.status == "pushed", ~noted)
+    lost: set[str] = set()
+    for some in _batches(found.gone, ROWS):
+        with turn.database.read() as session:
+            lost.update(session.scalars(keys.where(LsTask.id.in_(some))))
+    return lost
 
 
 def _note_moved(turn: Turn, found: Sweep) -> None:

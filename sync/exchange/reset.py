@@ -26,7 +26,7 @@ from sync.review.settle import settle
 log = structlog.get_logger(__name__)
 
 PULL = "pull"
-FEWEST = 10  # annotations; people do delete some at once
+FEWEST = 10  # annotations, or open tasks; people do delete some at once
 _PEOPLES = ~AnnotationRevision.unique_id.startswith(IMPORTED)
 
 Answer = Literal["keep", "withdraw"]
@@ -34,11 +34,13 @@ Answer = Literal["keep", "withdraw"]
 
 @dataclass
 class Watch:
-    """Counts the annotations that vanish in one pull; more than the share at once is no work of annotators. `off`: somebody has accepted it."""
+    """Counts the annotations, or the open tasks, that vanish in one pull; more than the share at once is no work of annotators. `off`: somebody
+    has accepted it."""
 
     standing: int
     share: float
     off: bool = False
+    what: str = "annotations"
     _gone: set[str] = field(default_factory=set)
 
     @property
@@ -46,11 +48,11 @@ class Watch:
         """So many may vanish."""
         return max(FEWEST, int(self.standing * self.share))
 
-    def count(self, unique_ids: set[str]) -> None:
-        """Raises WentBack when these are too many."""
-        self._gone |= unique_ids
+    def count(self, names: set[str]) -> None:
+        """Unique ids of annotations, or keys of tasks. Raises WentBack when these are too many."""
+        self._gone |= names
         if len(self._gone) > self.bound and not self.off:
-            raise WentBack(f"{len(self._gone)} of {self.standing} annotations are gone from Label Studio at once.")
+            raise WentBack(f"{len(self._gone)} of {self.standing} {self.what} are gone from Label Studio at once.")
 
 
 def standing(session: Session, project_id: int) -> int:

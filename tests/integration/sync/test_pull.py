@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from console import by_hand
-from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Deployment, Label, Project, QueueItem, utcnow
+from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Deployment, Label, Project, QueueEvent, QueueItem, utcnow
 from labelwheel.errors import WentBack
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
@@ -18,6 +18,7 @@ from sync.review.answer import Said, label, open_window
 from sync.review.reading import reading_of
 from sync.review.withdraw import withdraw
 from sync.selection.budget import FIRST_BATCH, SELECTION, spent_since
+from sync.selection.pool import EXPIRY
 from tests.fixtures.label_studio import LABEL_CONFIG
 from tests.fixtures.line import Line
 from tests.fixtures.plant import ANNA, BERT, CARL, USERS, Plant
@@ -69,6 +70,36 @@ def test_a_backup_put_back_is_noticed_before_anything_is_lost(plant: Plant, answ
     plant.pull()
     assert plant.in_force()[image[edited]] == [67.2], "what is newer than the loss counts"
     plant.mended()
+
+
+def test_open_tasks_that_a_backup_lacks_are_sent_again(plant: Plant) -> None:
+    """Audits, too, which no selection would take a second time."""
+    plant.set(audit_rate=1.0)
+    (done,) = plant.pushed(1)
+    plant.server.annotate(done, [drawn(10)])
+    plant.pull(thorough=True)
+    backup = plant.server.snapshot()
+    late = plant.pushed(*range(2, 14))
+    plant.pull(thorough=True)
+    plant.server.restore(backup)
+    plant.pull()
+    assert plant.held() == "12 of 12 open tasks are gone from Label Studio at once."
+    assert list(plant.statuses().values()).count("pushed") == len(late)
+    plant.accept("keep")
+    assert plant.push() == len(late)
+    plant.mended()
+
+
+def test_open_tasks_that_our_expiry_deletes_give_no_alarm(plant: Plant) -> None:
+    tasks = plant.pushed(*range(1, 13))
+    plant.pull(thorough=True)
+    with plant.line.database.write() as session:  # it notes what it is about to delete, deletes it, and is killed
+        session.add_all(
+            QueueEvent(queue_item_id=item, status="pushed", who=EXPIRY, why="old") for item in session.scalars(select(QueueItem.id))
+        )
+    plant.server.delete_tasks(plant.line.project.ls_project_id, tasks)
+    plant.pull(thorough=True)
+    assert (plant.held(), set(plant.statuses().values())) == ("", {"expired"})
 
 
 def test_ids_that_a_restored_server_gives_again_mean_what_they_mean_now(plant: Plant) -> None:
