@@ -188,7 +188,7 @@ def _tell(adopted: Adopted, serves: str | None, asked: Promotion | None, as_json
         typer.echo(json.dumps(told | {"gate": verdict_of(asked) if asked else None}, indent=2))
         return
     screen.print(f"[green]✓[/] {'It is' if adopted.fresh else 'Known already: it is'} {title}.", highlight=False)
-    for reason in asked.judged.verdict.reasons if asked and asked.judged else ():
+    for reason in asked.told if asked else ():
         screen.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
     how = f"It serves, as {serves}." if serves else f"It does not serve. Let it: `labelwheel promote {title}`."
     screen.print(f"  {how}", highlight=False)

@@ -104,13 +104,13 @@ def verdict_of(asked: Promotion) -> dict[str, Any]:
     if asked.judged is None:
         return told | {"verdict": None}
     found = asked.judged.verdict
-    numbers = {"reasons": list(found.reasons), "numbers": found.numbers, "slices": list(found.slices)}
+    numbers = {"reasons": list(asked.told), "numbers": found.numbers, "slices": list(found.slices)}
     return told | {"verdict": "promote" if found.promote else "keep", **numbers}
 
 
 def _tell(asked: Promotion) -> None:
     if asked.judged is not None:
-        for reason in asked.judged.verdict.reasons:
+        for reason in asked.told:
             screen.print(reason, highlight=False, markup=False, soft_wrap=True)
         _show(asked.judged.verdict.slices)
     if serves(asked) and asked.deployment:

@@ -42,9 +42,14 @@ class Judged:
     standing: Standing
     seen: Mapping[str, Any]
 
+    def told(self, verdict: str) -> tuple[str, ...]:
+        """The reasons in words. Where a person overrode the gate, its end is said as what it is: what the gate says, not what happens."""
+        *before, end = self.verdict.reasons
+        return self.verdict.reasons if verdict != "override" else (*before, f'The gate says: "{end.removesuffix(".")}"; overridden.')
+
     def decision(self, project_id: int, verdict: str, **more: Any) -> Decision:
         """As a row: `verdict` is promote, keep or override."""
-        reasons = [*self.verdict.reasons, *more.pop("reasons", [])]
+        reasons = [*self.told(verdict), *more.pop("reasons", [])]
         inputs = {
             **self.verdict.numbers,
             **self.seen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from retrain.model.adopt import imported
 
 HOLDOUT, GATE = "holdout", "gate"
 SHORT = 8  # of a hash, for people
+
+Scored = tuple[int, dict[int, dict[str, Any]]]  # the gate's decision, and scores by model version
 
 
 def catalogue(session: Session, project_id: int) -> list[dict[str, Any]]:
@@ -68,14 +71,28 @@ def _roles(session: Session, project_id: int) -> dict[int, list[str]]:
 
 
 def _scores(session: Session, project_id: int) -> dict[int, dict[str, Any]]:
-    """Model version id → its newest scores on a holdout, as challenger or as champion."""
-    found: dict[int, dict[str, Any]] = {}
+    """Model version id → its newest scores on a holdout, as challenger or as champion, of a run or of whoever asked the gate."""
+    seen = [*_of_runs(session, project_id), *_of_asking(session, project_id)]
+    return {version: scores for _, found in sorted(seen, key=lambda one: one[0]) for version, scores in found.items()}
+
+
+def _of_runs(session: Session, project_id: int) -> Iterator[Scored]:
     for run in session.scalars(select(TrainingRun).where(TrainingRun.project_id == project_id).order_by(TrainingRun.id)):
         if run.metrics.get("judged_on", HOLDOUT) == HOLDOUT:
             judged = ((run.champion_id, "champion"), (run.challenger_id, "challenger"))
-            which = {"holdout": (run.metrics.get("holdout") or "")[:SHORT]}
-            found.update({version: {**run.metrics[role], **which} for version, role in judged if version and run.metrics.get(role)})
-    return found
+            scores = {version: run.metrics[role] for version, role in judged if version and run.metrics.get(role)}
+            yield run.gate_decision_id or 0, _on(run.metrics.get("holdout"), scores)
+
+
+def _of_asking(session: Session, project_id: int) -> Iterator[Scored]:
+    query = select(Decision).where(Decision.project_id == project_id, Decision.kind == GATE)
+    for row in session.scalars(query.order_by(Decision.id)):
+        scores = row.inputs.get("scored") or {}
+        yield row.id, _on(row.inputs.get("holdout"), {int(version): found for version, found in scores.items()})
+
+
+def _on(holdout: str | None, scores: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    return {version: {**found, "holdout": (holdout or "")[:SHORT]} for version, found in scores.items()}
 
 
 def _decisions(session: Session, project_id: int) -> dict[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from labelwheel.database import Database
 from labelwheel.database.tables import Deployment, ModelVersion
@@ -41,6 +42,11 @@ class Promotion:
     fresh: bool
     overridden: bool = False
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The verdict in words; () where nothing was compared."""
+        return self.judged.told("override" if self.overridden else "") if self.judged else ()
+
 
 def promote(
     database: Database, settings: Settings, version: ModelVersion, wish: Wish, begin: Callable[[int], Beat] = lambda _looks: _nothing
@@ -65,7 +71,7 @@ def promote(
         return Promotion(version, None, row, fresh)
     judged = _judged(settings, version, present, chosen, begin)
     verdict = "promote" if judged.verdict.promote else "override" if wish.override else "keep"
-    decision = judged.decision(version.project_id, verdict, **_told(wish, verdict))
+    decision = judged.decision(version.project_id, verdict, holdout=chosen.holdout, scored=_scored(version, judged), **_told(wish, verdict))
     if verdict == "keep":
         with database.write() as session:
             session.add(decision)
@@ -80,6 +86,13 @@ def _judged(settings: Settings, version: ModelVersion, present: Standing, chosen
     challenger = Challenger(version.title, model_path(version.onnx_uri, settings), version.classes, version.task)
     # The seed is the version's: whoever asks again about the same holdout is answered the same.
     return judge(settings, challenger, present, chosen, items, version.id, beat=begin(len(items) * len(models)))
+
+
+def _scored(version: ModelVersion, judged: Judged) -> dict[str, Any]:
+    """Model version id → its scores on this holdout, for whoever lists models."""
+    champion = judged.standing.champion
+    scores = {version.id: judged.challenger, **({champion.id: judged.champion} if champion and judged.champion else {})}
+    return {str(number): {"map50": round(found.map50, 4), "images": found.images} for number, found in scores.items()}
 
 
 def _told(wish: Wish, verdict: str) -> dict[str, object]:

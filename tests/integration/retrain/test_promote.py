@@ -109,7 +109,11 @@ def test_a_worse_model_passes_no_door_but_an_override(
     assert isinstance(wheel("promote", 2, "--override").exception, InputError)  # without a note
     done = wheel("promote", 2, "--override", "--note", "On trial.")
     assert done.exit_code == 0 and "against the gate's verdict" in done.output
+    assert 'The gate says: "Not surely better: the champion stays"; overridden.' in done.output
     assert champion(database, project) == "labelwheel@2"
+    listed = {row["version"]: row for row in json.loads(wheel("models", "--json").stdout)}
+    assert [(row["map50"] is not None, row["images"], len(row["holdout"])) for row in listed.values()] == [(True, 30, 8)] * 2
+    assert listed["labelwheel@2"]["map50"] < listed["labelwheel@1"]["map50"] == pytest.approx(1, abs=0.01)
     row = decisions(database)[-1]
     assert (row.verdict, row.inputs["note"], row.inputs["establishes"]) == ("override", "On trial.", False)
     assert (
