@@ -43,7 +43,7 @@ def _draw_scores(axes: Any, found: dict[str, Any]) -> None:
     axes.bar_label(bars, fmt="%.3f", padding=2)
     axes.set_ylim(0, 1)
     holdout = runs[1]["dataset"]["images"].get("holdout", 0) if len(runs) > 1 and runs[1]["dataset"] else 0
-    axes.set_title(f"mAP50 on the same {holdout} holdout images")
+    axes.set_title(f"mAP50 on the same {holdout} holdout images" if shown else "mAP50: not reached")
 
 
 def _draw_labels(axes: Any, found: dict[str, Any]) -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.status import Status
 
 from console.demo import folder, report, scenario
 from console.demo.annotator import Rates, ScriptedAnnotator, Tally
@@ -32,8 +35,10 @@ from labelwheel.errors import AlreadyRunning, LabelwheelError
 from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
 
 screen = Console()
+T = TypeVar("T")
 
-PATIENCE = 900.0  # seconds that a training may take on two busy cores
+PATIENCE = 600.0  # seconds that a training may stand still on two busy cores
+TELL_SECONDS = 30.0  # between two lines on what is waited for, where there is no terminal
 CALM_LOOKS = 3  # policy ticks without a run that count as "does not fire"
 
 
@@ -61,12 +66,28 @@ class Stage:
     steps: list[Step] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     seen: dict[str, Any] = field(default_factory=dict)
+    status: Status | None = None
+    told_at: float = 0.0
+
+    def until(self, what: str, look: Callable[[], T | None], seconds: float, how_far: Callable[[], str] = lambda: "") -> T:
+        """As `watch.until`, and tell meanwhile."""
+        return until(what, look, seconds, how_far=how_far, tell=self._tell)
+
+    def _tell(self, waiting: str) -> None:
+        if screen.is_terminal and self.status:
+            self.status.update(waiting)
+        elif time.monotonic() - self.told_at >= TELL_SECONDS:
+            self.told_at = time.monotonic()
+            screen.print(f"    {waiting}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
         """Time a step; what it saw is appended to the list it gets."""
         start, seen = time.monotonic(), list[str]()
-        with screen.status(f"{name} …"):
+        if not screen.is_terminal:
+            screen.print(f"  {name} …", highlight=False, soft_wrap=True)
+        with screen.status(f"{name} …") as self.status:
+            self.told_at = start
             yield seen
         seconds = time.monotonic() - start
         self.steps.append(Step(name, round(start - self.began, 1), round(seconds, 1), "; ".join(seen)))
@@ -112,7 +133,9 @@ def _play(data: Path | None, seed: int | None, missing_source: str | None, keep:
             _perform(stage)
         except (DemoFailed, requests.RequestException) as error:
             failure = str(error)
-        return _close(stage, failure)
+        code = _close(stage, failure)
+        _say_what_next(stage, failure, keep)
+        return code
     finally:
         if not keep:
             with screen.status("stopping …"):
@@ -151,6 +174,29 @@ def _say_where(settings: Settings) -> None:
     )
 
 
+def _say_what_next(stage: Stage, failure: str, keep: bool) -> None:
+    """Whether it runs on, and where; how to follow and how to stop it."""
+    home = f"LABELWHEEL_HOME={shlex.quote(str(stage.settings.home))} labelwheel"
+    if not keep:
+        lines = ["It is stopped now. `labelwheel demo --keep` leaves it running, to look around."] if failure else []
+    else:
+        far = _still(stage)
+        lines = [
+            f"The system runs on{f' ({far})' if far else ''}: console {stage.settings.console_url}, "
+            f"Label Studio {stage.settings.label_studio_url} (logins in {stage.settings.secrets_file}).",
+            f"Follow it: `{home} conditions`. Stop it: `{home} down`.",
+        ]
+    for line in lines:
+        screen.print(line, highlight=False, soft_wrap=True)
+
+
+def _still(stage: Stage) -> str:
+    try:
+        return _how_far(stage)
+    except requests.RequestException:
+        return ""
+
+
 def _set_stage(played: Scenario, home: Path, began: float) -> Stage:
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"):
         os.environ.pop(PREFIX + name, None)  # from here on the running system's addresses count
@@ -180,7 +226,7 @@ def _cold_start(stage: Stage) -> None:
         seen.append(f"{len(stage.scenario.acts.cold)} captures, {_by_source(stage.scenario.acts.cold)}")
     with stage.step("A diverse first batch and the audits become tasks") as seen:
         wanted = int(stage.scenario.settings["FIRST_BATCH"])
-        stats = until("the first batch in Label Studio", lambda: _pushed(stage, "novelty", wanted), 120)
+        stats = stage.until("the first batch in Label Studio", lambda: _pushed(stage, "novelty", wanted), 120)
         seen.append(_reasons(stats))
     with stage.step("The scripted annotator labels them") as seen:
         seen.append(_label(stage, None))
@@ -188,9 +234,9 @@ def _cold_start(stage: Stage) -> None:
 
 def _first_model(stage: Stage) -> None:
     with stage.step("The policy fires, the first model trains from scratch and is deployed") as seen:
-        run = until("the first model deployed", lambda: _ended_run(stage, 1), PATIENCE)
+        run = stage.until("the first model deployed", lambda: _ended_run(stage, 1), PATIENCE, lambda: _how_far(stage))
         stage.seen["first_run"] = run["id"]
-        version = until("the first model in Label Studio", lambda: _pinned_or_idle(stage), 120)
+        version = stage.until("the first model in Label Studio", lambda: _pinned_or_idle(stage), 120)
         seen.append(f"run {run['id']} {run['status']}, {version}")
 
 
@@ -202,7 +248,7 @@ def _new_source_arrives(stage: Stage) -> None:
             f"{len(answers)} captures, {_by_source(stage.scenario.acts.stream)}, {sum(len(a['detections'] or []) for a in answers)} detections"
         )
     with stage.step("Uncertain and audited captures become tasks with pre-annotations") as seen:
-        stats = until("enough uncertain captures in Label Studio", lambda: _pushed(stage, "low_confidence", NEW_LABELS + 8), 180)
+        stats = stage.until("enough uncertain captures in Label Studio", lambda: _pushed(stage, "low_confidence", NEW_LABELS + 8), 180)
         tasks = stage.annotator.open_tasks(stage.project_id)
         shown = [task for task in tasks if task["predictions"]]
         if not shown:
@@ -223,32 +269,32 @@ def _policy_waits_then_fires(stage: Stage) -> None:
         seen.append(f"{given} new labels, {NEW_LABELS} needed, no run in {CALM_LOOKS * stage.settings.tick_policy} s")
     with stage.step("One more label, and the policy fires by itself") as seen:
         fired_at = _label_up_to(stage, NEW_LABELS)
-        run = until("a second run", lambda: next((run for run in _runs(stage) if run["id"] != stage.seen["first_run"]), None), 90)
+        run = stage.until("a second run", lambda: next((run for run in _runs(stage) if run["id"] != stage.seen["first_run"]), None), 90)
         stage.seen["second_run"] = run["id"]
         seen.append(f"{fired_at} new labels, run {run['id']} for {run['cause']}")
 
 
 def _second_model(stage: Stage) -> None:
     with stage.step("Warm start with replay, gate, deployment") as seen:
-        run = until("the second run's end", lambda: _ended_run(stage, 2), PATIENCE)
+        run = stage.until("the second run's end", lambda: _ended_run(stage, 2), PATIENCE, lambda: _how_far(stage))
         _demand(run["status"] == "promoted", f"the challenger was not promoted: {run['status']}")
         seen.append(f"run {run['id']} {run['status']}")
     with stage.step("Open tasks are pre-annotated again") as seen:
-        version = until("the new version in Label Studio", lambda: _refreshed(stage), 120)
+        version = stage.until("the new version in Label Studio", lambda: _refreshed(stage), 120)
         seen.append(version)
 
 
 def _control(stage: Stage) -> None:
     with stage.step("A control has trained: the same updates without the new labels") as seen:
         look: Callable[[], Any] = lambda: next((r for r in _runs(stage) if r["id"] == stage.seen["second_run"] and _done(r)), None)  # noqa: E731
-        until("the control's score", look, PATIENCE)
+        stage.until("the control's score", look, max(PATIENCE, 4 * _second_run_seconds(stage)))
         seen.append("scored on the same holdout")
 
 
 def _light_changes(stage: Stage) -> None:
     with stage.step("Every source runs on in steady light: no alert") as seen:
         _film(stage, stage.scenario.acts.calm)
-        tested = until("a drift test of the source that will change", lambda: _drift_series(stage), 120)
+        tested = stage.until("a drift test of the source that will change", lambda: _drift_series(stage), 120)
         time.sleep(2 * stage.settings.tick_drift)
         alerts = stage.eyes.api("metrics/drift")["alerts"]
         _demand(not alerts, f"an alert without a cause: {alerts}")
@@ -268,10 +314,10 @@ def _dim(stage: Stage) -> dict[str, Any]:
         _film(stage, dark[start : start + portion])
         before = len(_drift_series(stage) or [])
         try:
-            return until("the alert", lambda: _alert(stage), 4.0 * stage.settings.tick_drift)
+            return stage.until("the alert", lambda: _alert(stage), 4.0 * stage.settings.tick_drift)
         except DemoFailed:
             _demand(len(_drift_series(stage) or []) >= before, "drift reports vanished")
-    return until("the alert", lambda: _alert(stage), 60)
+    return stage.until("the alert", lambda: _alert(stage), 60)
 
 
 # what the director sees
@@ -310,7 +356,7 @@ def _settled_labels(stage: Stage) -> int:
         stats = stage.eyes.api("labeling-queue/stats")["by_status"]
         return bool(stats.get("pushed", 0) == stage.annotator.open_count(stage.project_id))
 
-    until("the pull of all submitted annotations", agree, 60)
+    stage.until("the pull of all submitted annotations", agree, 60)
     return int(stage.eyes.api("retraining/status")["new_labels"])
 
 
@@ -325,6 +371,22 @@ def _ended_run(stage: Stage, count: int) -> dict[str, Any] | None:
     for run in ended:
         _demand(run["status"] != "failed", f"training run {run['id']} failed: {run.get('error')}")
     return max(ended, key=lambda run: int(run["id"])) if len(ended) >= count else None
+
+
+def _how_far(stage: Stage) -> str:
+    """How far the active run is, in words; "" when none is under way."""
+    now = stage.eyes.api("retraining/status")
+    if now["run"] is None:
+        return ""
+    at = (next((run for run in _runs(stage) if run["id"] == now["run"]), {}).get("metrics") or {}).get("progress") or {}
+    epochs = f", epoch {at['epoch']} of {at['epochs']}" if at.get("epochs") else ""
+    return f"run {now['run']} {now['state']}, {now['percent']} %{epochs}"
+
+
+def _second_run_seconds(stage: Stage) -> float:
+    """A control tells nothing until it is done; but it makes the updates of its run."""
+    run = next(run for run in _runs(stage) if run["id"] == stage.seen["second_run"])
+    return (datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["created_at"])).total_seconds()
 
 
 def _done(run: dict[str, Any]) -> bool:

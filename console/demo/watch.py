@@ -43,14 +43,31 @@ class Eyes:
         return answer.json()
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float, pause: float = 0.5) -> T:
-    """Look until something is seen (not None, not False); DemoFailed after `seconds`. A door that is busy is tried again."""
-    deadline, trouble = time.monotonic() + seconds, ""
-    while time.monotonic() < deadline:
+def until(
+    what: str,
+    look: Callable[[], T | None],
+    seconds: float,
+    pause: float = 0.5,
+    *,
+    how_far: Callable[[], str] = lambda: "",
+    tell: Callable[[str], object] = lambda told: None,
+) -> T:
+    """Look until something is seen (not None, not False); DemoFailed after `seconds`. A door that is busy is tried again.
+
+    What goes on may take as long as it likes: the seconds count from the last change of `how_far`, which says so in words. `tell` hears at
+    each look what is waited for.
+    """
+    begun = moved = time.monotonic()
+    far, trouble = "", ""
+    while time.monotonic() < moved + seconds:
         try:
             if seen := look():
                 return seen
+            now = how_far()
+            moved, far = (moved, far) if now == far else (time.monotonic(), now)
         except requests.RequestException as error:
             trouble = f" (last trouble: {type(error).__name__})"
+        tell(f"waiting for {what}, {time.monotonic() - begun:.0f} s{f': {far}' if far else ''}")
         time.sleep(pause)
-    raise DemoFailed(f"Not observed within {seconds:.0f} s: {what}{trouble}")
+    came_to = f", {far}, without progress for {seconds:.0f} s" if far else ""
+    raise DemoFailed(f"Not observed within {time.monotonic() - begun:.0f} s: {what}{came_to}{trouble}")
