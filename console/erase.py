@@ -21,14 +21,17 @@ from labelwheel.storage import ImageStore
 from ml_backend.keep import is_named
 from retrain.dataset.purge import Purged, purge
 from retrain.run.copies import at_rest
-from sync.review.erase import Tasks, bury, delete_tasks, find_image
+from sync.review.erase import Held, Tasks, bury, delete_tasks, find_image, held
 from sync.review.reading import reading_of
 from sync.review.used import Used, used_image
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went, or would go. `others_tasks` are tasks that others made and `error` is why some are still there: theirs to mend."""
+    """What went, or would go; `held` is what there was before.
+
+    `others_tasks` are tasks that others made and `error` is why some are still there: theirs to mend.
+    """
 
     image: str
     stored: bool
@@ -37,6 +40,7 @@ class Erased:
     others_tasks: list[int]
     purged: dict[str, Any]
     used: Used
+    held: Held
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def erase(settings: Settings, client: LabelStudio, name: str, who: str, why: str
     project, image, used = look(database, settings, name)
     with database.read() as session:
         _refuse_while_training(session, project)
-        reading = reading_of(session, project, settings)
+        reading, before = reading_of(session, project, settings), held(session, project.id, image)
     with at_rest(database, settings.home) as controls:
         bury(database, project, reading, image, who, why)
         tasks, error = _tasks(database, client, project, image)
@@ -59,7 +63,7 @@ def erase(settings: Settings, client: LabelStudio, name: str, who: str, why: str
         batches = [settings.home / "runs" / str(run_id) / "fit" for run_id in used.runs]  # the trainer's pictures of them
         for folder in (*batches, *controls):  # a control begins anew
             shutil.rmtree(folder, ignore_errors=True)
-    return Erased(image.sha256, stored, copied, tasks.ours, tasks.others, asdict(purged), used, error)
+    return Erased(image.sha256, stored, copied, tasks.ours, tasks.others, asdict(purged), used, before, error)
 
 
 def look(database: Database, settings: Settings, name: str) -> tuple[Project, Image, Used]:
@@ -71,10 +75,26 @@ def look(database: Database, settings: Settings, name: str) -> tuple[Project, Im
 
 
 def preview(settings: Settings, name: str) -> Erased:
-    """What would go; nothing is asked of Label Studio."""
-    _, image, used = look(get_database(settings.database_url), settings, name)
+    """What would go; nothing is asked of Label Studio: the tasks are those that we know of."""
+    database = get_database(settings.database_url)
+    project, image, used = look(database, settings, name)
+    with database.read() as session:
+        found = held(session, project.id, image)
     stored = (ImageStore(settings.images_dir).root / image.uri).is_file()
-    return Erased(image.sha256, stored, False, [], [], asdict(Purged(used.datasets)), used)
+    copied = ImageCache(settings.cache_dir / "images", settings.image_cache_bytes).holds(image.sha256)
+    return Erased(image.sha256, stored, copied, found.tasks.ours, found.tasks.others, asdict(Purged(used.datasets)), used, found)
+
+
+def held_lines(found: Erased) -> Iterator[str]:
+    """What holds the image, as a person reads it before it is erased."""
+    files = [name for name, there in (("its file", found.stored), ("a copy in the cache", found.copied)) if there]
+    yield f"Image {found.image[:12]}: {' and '.join(files) or 'no file is left'}."
+    counts = [f"{name.replace('_', ' ')} {number}" for name, number in asdict(found.held).items() if name != "tasks"]
+    yield f"In our tables: {', '.join(counts)}."
+    ours, others = (", ".join(map(str, tasks)) for tasks in (found.tasks, found.others_tasks))
+    yield f"In Label Studio: tasks {ours}, with their annotations." if ours else "In Label Studio: no task of ours that is known."
+    if others:
+        yield f"Tasks that others made stay, and are theirs to delete: {others}."
 
 
 def lines(done: Erased) -> Iterator[str]:

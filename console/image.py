@@ -28,7 +28,9 @@ def erase_image(
     name: Name,
     why: Annotated[str, typer.Option(help="Why; kept with the queue's history.")] = "by hand",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what holds it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what holds it: files, tasks, predictions, labels, datasets, models.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase an image: its bytes, tasks, predictions, features, boxes and annotations, here, in Label Studio and in DVC.
@@ -39,18 +41,18 @@ def erase_image(
     Example: labelwheel image erase line-1/000001 --why "a person is on it"
     """
     from console.connect import open_client
-    from console.erase import erase, lines, preview
+    from console.erase import erase, held_lines, lines, preview
     from console.labels import used_lines
 
     found = preview(get_settings(), name)
     if not dry_run:
         if not yes:
-            _ask([f"Image {found.image}.", *used_lines(found.used)], as_json)
+            _ask([*held_lines(found), *used_lines(found.used)], as_json)
         found = erase(get_settings(), open_client(get_settings()), found.image, getuser(), why)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
-        _print([*([] if dry_run else lines(found)), *used_lines(found.used)])
+        _print([*(held_lines(found) if dry_run else lines(found)), *used_lines(found.used)])
     raise typer.Exit(1 if found.error else 0)
 
 

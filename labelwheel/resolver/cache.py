@@ -52,6 +52,10 @@ class ImageCache:
             self._write(self._path(sha256), data)
             self._count(len(data))
 
+    def holds(self, sha256: str) -> bool:
+        """Whether there is a copy of this digest, whole or not."""
+        return self._path(sha256).is_file()
+
     def forget(self, sha256: str) -> bool:
         """Remove the copy of this digest; whether there was one."""
         try:

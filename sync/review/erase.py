@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
@@ -43,6 +43,18 @@ class Tasks:
     others: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What our tables hold of an image: its captures, queue items, predictions, annotations and labels, and the tasks they know of."""
+
+    captures: int
+    queue_items: int
+    predictions: int
+    annotations: int
+    labels: int
+    tasks: Tasks
+
+
 def find_image(session: Session, project_id: int, name: str) -> Image:
     """The image of a SHA-256, of its first digits, or of an external id. Raises NotFoundError, InputError when several fit."""
     named = select(Capture.image_id).where(Capture.project_id == project_id, Capture.external_id == name)
@@ -53,6 +65,25 @@ def find_image(session: Session, project_id: int, name: str) -> Image:
     if len(found) > 1:
         raise InputError(f"Several images are known as {name!r}.", "Write more digits of its SHA-256.")
     return found[0]
+
+
+def held(session: Session, project_id: int, image: Image) -> Held:
+    """What erasing the image would empty or delete. Reads only."""
+
+    def count(table: type[Capture | QueueItem | Prediction | Label]) -> int:
+        return session.scalar(select(func.count()).select_from(table).where(table.image_id == image.id)) or 0
+
+    revisions = select(func.count(AnnotationRevision.unique_id.distinct())).where(*_mirrored(session, project_id, image))
+    tasks = select(LsTask.ls_task_id, LsTask.adopted).join(QueueItem).where(QueueItem.image_id == image.id, LsTask.ls_task_id > 0)
+    known = session.execute(tasks.order_by(LsTask.ls_task_id)).tuples().all()
+    return Held(
+        captures=count(Capture),
+        queue_items=count(QueueItem),
+        predictions=count(Prediction),
+        annotations=session.scalar(revisions) or 0,
+        labels=count(Label),
+        tasks=Tasks([task for task, adopted in known if not adopted], [task for task, adopted in known if adopted]),
+    )
 
 
 def bury(database: Database, project: Project, reading: Reading, image: Image, who: str, why: str) -> None:
@@ -91,10 +122,15 @@ def allow(database: Database, image: Image) -> None:
 
 
 def _empty_mirror(session: Session, project_id: int, image: Image) -> None:
-    keys = select(LsTask.key).join(QueueItem).where(LsTask.project_id == project_id, QueueItem.image_id == image.id)
-    mine = AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_([*session.scalars(keys), import_key(image)])
+    mine = _mirrored(session, project_id, image)
     session.execute(update(AnnotationRevision).where(*mine, AnnotationRevision.deleted_at.is_(None)).values(deleted_at=utcnow()))
     session.execute(update(AnnotationRevision).where(*mine).values(body={"result": []}))
+
+
+def _mirrored(session: Session, project_id: int, image: Image) -> tuple[ColumnElement[bool], ...]:
+    """Conditions that the mirror's rows of an image meet."""
+    keys = select(LsTask.key).join(QueueItem).where(LsTask.project_id == project_id, QueueItem.image_id == image.id)
+    return AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_([*session.scalars(keys), import_key(image)])
 
 
 def _empty_labels(session: Session, image_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from filelock import FileLock
 from sqlalchemy import func, select, update
 
-from console.erase import erase, lines, preview
+from console.erase import erase, held_lines, lines, preview
 from labelwheel.database.tables import (
     AnnotationRevision,
     Capture,
@@ -107,7 +108,13 @@ def test_an_erased_image_is_gone_and_what_was_made_with_it_is_named(tray: Tray) 
         kept = session.scalars(select(Dataset.content_hash)).one()
     data = line.store.read(image.uri)
     assert len(holding(line.settings.home, data)) >= 3, "store, dataset, DVC's cache"
-    assert preview(line.settings, "c-1").used.datasets == [kept]
+    before = preview(line.settings, "c-1")
+    assert (before.used.datasets, before.stored, before.copied, len(before.tasks), before.others_tasks) == ([kept], True, False, 1, [])
+    assert asdict(before.held) | {"tasks": 0} == {
+        "captures": 1, "queue_items": 1, "predictions": 1, "annotations": 1, "labels": 1, "tasks": 0,
+    }  # fmt: skip
+    told = " ".join(held_lines(before))
+    assert "its file" in told and "annotations 1, labels 1" in told and f"tasks {before.tasks[0]}, with their annotations" in told
     assert rows(line)["predictions"] == 1
 
     done = erase(line.settings, NOBODY, image.sha256[:10], "boss", "somebody is on it")
