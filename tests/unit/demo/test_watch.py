@@ -50,7 +50,7 @@ def test_what_goes_on_may_take_as_long_as_it_likes(clock: Clock) -> None:
 
 
 def test_what_stands_still_is_given_up_and_says_how_far_it_was(clock: Clock) -> None:
-    with pytest.raises(DemoFailed, match=r"^Not observed within 110 s: it, 99\.0 %, without progress for 10 s$"):
+    with pytest.raises(DemoFailed, match=r"^Not observed within 109 s: it, 99\.0 %, without progress for 10 s$"):
         until("it", lambda: False, 10, 1, how_far=lambda: f"{min(clock.now, 99.0)} %")
     with pytest.raises(DemoFailed, match=r"^Not observed within 10 s: that$"):
         until("that", lambda: None, 10, 1)
