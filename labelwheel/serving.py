@@ -184,9 +184,9 @@ def load(row: Deployment, settings: Settings, classes: ClassMap = UNCHANGED) -> 
     """Load the ONNX file of a deployment; ModelError when it is missing or broken."""
     path = model_path(row.model_version.onnx_uri, settings)
     if not path.is_file():
-        raise ModelError(
-            f"The file of {row.model_version.title} is gone: {path.name}.", "Restore it from a backup, or retrain: `labelwheel retrain`."
-        )
+        title = row.model_version.title
+        cure = f"`labelwheel model deploy {title} --note …` brings MLflow's copy back; else restore it from a backup, or `labelwheel rollback`."
+        raise ModelError(f"The file of {title} is gone: {path.name}.", cure)
     return _served(row, Detector(path, threads=settings.detector_threads), classes)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwheel.database.tables import Decision, ModelVersion
-from labelwheel.serving import model_path
+from labelwheel.errors import ModelError
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.class_map import Common, common
@@ -18,6 +18,7 @@ from retrain.gate.anchor import GATE, Standing
 from retrain.gate.compare import Holdout, Slice
 from retrain.gate.decide import GateRules, Rival, Verdict, decide
 from retrain.gate.evaluate import Scores, evaluate, reader
+from retrain.model.onnx import onnx_of
 
 COMPARED_TASKS = ("detect", "obb", "segment", "pose")  # their answers have boxes
 
@@ -64,7 +65,10 @@ def judge(
     settings: Settings, challenger: Challenger, standing: Standing, chosen: Plan, items: Sequence[Item], seed: int,
     asked: Mapping[str, str] | None = None, beat: Callable[[], object] = lambda: None,
 ) -> Judged:  # fmt: skip
-    """Score challenger, champion and anchor as they are served, each once on `items`, and decide. `asked` is the run's slice."""
+    """Score challenger, champion and anchor as they are served, each once on `items`, and decide. `asked` is the run's slice.
+
+    Where the champion's file is lost, nothing is promoted; where the anchor's is, the champion stands for it. Raises ModelError for the challenger's.
+    """
     rules, champion = GateRules.of(settings), standing.champion
     seen = _seen(challenger, standing, asked, seed, rules)
 
@@ -80,9 +84,15 @@ def judge(
         shared: Common = common(chosen.class_map, version.classes, challenger.labels)
         return Rival(version.title, scores.matches, shared.both, (*shared.only_first, *shared.only_second))
 
-    theirs = score(model_path(champion.onnx_uri, settings)) if champion else None
-    best, note = _anchor(standing, settings)
-    held = rival(best, score(model_path(best.onnx_uri, settings))) if best else None
+    try:
+        theirs = score(onnx_of(champion, settings)) if champion else None
+    except ModelError as error:
+        return Judged(Verdict(False, (_unscored(error),), {}), mine, None, standing, seen)
+    best, held, note = _anchor(standing), None, ""
+    try:
+        held = rival(best, score(onnx_of(best, settings))) if best else None
+    except ModelError as error:
+        note = f"{error.message} It is the best that ever served: the champion stands for it."
     holdout = Holdout(tuple(mine.per_class), tuple(item.source for item in items), mine.matches.truths)
     facing = rival(champion, theirs) if champion and theirs else None
     verdict = decide(mine.matches, facing, holdout, rules, seed, held, _asked(asked, chosen))
@@ -97,14 +107,17 @@ def score_file(
     return evaluate(detector, items, reader(ImageStore(settings.images_dir), settings, beat), chosen.class_map)
 
 
-def _anchor(standing: Standing, settings: Settings) -> tuple[ModelVersion | None, str]:
-    """The anchor, if it is another model than the champion and can be scored; else what is to be said."""
+def _anchor(standing: Standing) -> ModelVersion | None:
+    """The anchor, if it is another model than the champion and their answers are compared."""
     champion, anchor = standing.champion, standing.anchor
     if anchor is None or champion is None or anchor.id == champion.id or anchor.task not in COMPARED_TASKS:
-        return None, ""
-    if not model_path(anchor.onnx_uri, settings).is_file():
-        return None, f"The file of {anchor.title}, the best that ever served, is gone: the champion stands for it."
-    return anchor, ""
+        return None
+    return anchor
+
+
+def _unscored(error: ModelError) -> str:
+    """Why nothing can be said of a challenger whose champion cannot be looked at."""
+    return f"The champion cannot be scored, so nothing is known to be better. {error.message}"
 
 
 def _asked(asked: Mapping[str, str] | None, chosen: Plan) -> Slice | None:

@@ -17,12 +17,13 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
 from labelwheel.errors import ConflictError, InputError, NotFoundError
 from labelwheel.project import current_classes
-from labelwheel.serving import DEFAULT_TAG, model_path, newest_deployment
+from labelwheel.serving import DEFAULT_TAG, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.class_view import labels_seen, shown_under
 from labelwheel.vision.detector import Detector
 from labelwheel.vision.label_config import CHAMPION, KEYPOINTS, SHOWS, ControlTag, Slot, parse, shown_tags
+from retrain.model.onnx import onnx_of
 from retrain.model.trail import Turn, earlier
 
 log = structlog.get_logger(__name__)
@@ -69,8 +70,8 @@ def deploy_by_hand(
     Raises NotFoundError, and ModelError for a file that could not serve: every server would keep the old model.
     """
     with database.read() as session:
-        file = model_path(_version(session, model_version_id).onnx_uri, settings)
-    Detector(file, threads=settings.detector_threads)
+        wanted = _version(session, model_version_id)
+    Detector(onnx_of(wanted, settings), threads=settings.detector_threads)
     with database.write() as session:  # decision and deployments together, so that a crash leaves none alone
         version = _version(session, model_version_id)
         present = newest_deployment(session, version.project_id, slot)
@@ -90,7 +91,7 @@ def rollback(database: Database, settings: Settings, project_id: int, note: str 
     """
     with database.read() as session:
         back = _back(session, project_id, to)
-    Detector(model_path(back.onnx_uri, settings), threads=settings.detector_threads)
+    Detector(onnx_of(back, settings), threads=settings.detector_threads)
     with database.write() as session:  # decision and deployment together, so that a crash leaves neither alone
         present, version = newest_deployment(session, project_id), _version(session, back.id)
         fresh = _differs(present, version, served_as(session, version, settings))
@@ -211,7 +212,7 @@ def _back(session: Session, project_id: int, to: int | None) -> ModelVersion:
     turns = _turns(session, project_id)
     found = earlier(turns) if to is None else to
     if found is None:
-        raise NotFoundError("No earlier model ever served.", "Train one: `labelwheel retrain`.")
+        raise NotFoundError("No earlier model ever served.", "Let the gate judge another: `labelwheel promote VERSION`.")
     version = _version(session, found)
     if found not in {turn.model_version_id for turn in turns}:
         raise InputError(f"{version.title} never was the champion.", f"Let the gate judge it: `labelwheel promote {version.title}`.")

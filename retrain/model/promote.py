@@ -10,7 +10,7 @@ from labelwheel.database import Database
 from labelwheel.database.tables import Deployment, ModelVersion
 from labelwheel.errors import InputError
 from labelwheel.project import current_class_map
-from labelwheel.serving import model_path, newest_deployment
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
 from retrain.dataset import content
@@ -18,6 +18,7 @@ from retrain.dataset.content import Plan
 from retrain.gate.anchor import Standing, standing
 from retrain.gate.judge import Challenger, Judged, judge
 from retrain.model.deploy import deploy_by_hand, deploy_decided
+from retrain.model.onnx import onnx_of
 
 Beat = Callable[[], object]
 
@@ -62,7 +63,7 @@ def promote(
     if version.name != settings.model_name:
         cure = f"Let it serve beside the champion: `labelwheel model deploy {version.title}`."
         raise InputError(f"{version.title} is a model for tags that name it, not one of {settings.model_name}.", cure)
-    Detector(model_path(version.onnx_uri, settings), threads=settings.detector_threads)
+    Detector(onnx_of(version, settings), threads=settings.detector_threads)
     with database.read() as session:
         present, serving = standing(session, version.project_id), newest_deployment(session, version.project_id)
         chosen = content.everything(session, version.project_id, current_class_map(session, version.project_id))
@@ -83,7 +84,7 @@ def promote(
 def _judged(settings: Settings, version: ModelVersion, present: Standing, chosen: Plan, begin: Callable[[int], Beat]) -> Judged:
     items = chosen.only("holdout")
     models = {model.id for model in (version, present.champion, present.anchor) if model}
-    challenger = Challenger(version.title, model_path(version.onnx_uri, settings), version.classes, version.task)
+    challenger = Challenger(version.title, onnx_of(version, settings), version.classes, version.task)
     # The seed is the version's: whoever asks again about the same holdout is answered the same.
     return judge(settings, challenger, present, chosen, items, version.id, beat=begin(len(items) * len(models)))
 

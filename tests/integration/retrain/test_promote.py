@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,36 @@ def test_overrides_and_rollbacks_are_no_way_down(
     assert champion(database, project) == "labelwheel@1"
 
     wheel("rollback", "--to", 2)
-    (settings.home / best(database, project).onnx_uri).unlink()
+    lose(settings, best(database, project))
     assert isinstance(wheel("rollback", "--to", 1).exception, ModelError)
-    assert "labelwheel@1, the best that ever served, is gone" in " ".join(wheel("promote", 3).output.split())
+    said = " ".join(wheel("promote", 3).output.split())
+    assert "The file of labelwheel@1 is gone" in said and "the best that ever served: the champion stands for it" in said
+
+
+def lose(settings: Settings, model: ModelVersion) -> None:
+    """Its file, and MLflow's copy."""
+    (settings.home / model.onnx_uri).unlink()
+    shutil.rmtree(settings.home / "mlflow" / "artifacts" / str(model.mlflow_run_id))
+
+
+def test_a_lost_champion_is_brought_back_or_named_and_an_override_passes(
+    database: Database, settings: Settings, project: Project, wheel: Callable[..., Result], tmp_path: Path
+) -> None:
+    bring(wheel, tmp_path, POOR, "poor")
+    lost = settings.home / best(database, project).onnx_uri
+    whole = lost.read_bytes()
+    lost.unlink()
+    assert "Not surely better" in wheel("promote", 2).output and lost.read_bytes() == whole, "MLflow had it"
+    lost.unlink()
+    assert wheel("model", "deploy", 1, "--note", "Again.").exit_code == 0 and lost.read_bytes() == whole
+
+    lose(settings, best(database, project))
+    told = json.loads(wheel("promote", 2, "--json").stdout)
+    assert (told["serves"], told["verdict"], told["numbers"]) == (False, "keep", {})
+    assert "The file of labelwheel@1 is gone" in told["reasons"][0]
+    assert bring(wheel, tmp_path, WORSE, "worse", "--deploy")["gate"]["verdict"] == "keep"
+    assert wheel("promote", 2, "--override", "--note", "The old one is lost.").exit_code == 0
+    assert champion(database, project) == "labelwheel@2"
 
 
 def test_a_rollback_leads_to_what_served_before_and_then_further_back(
