@@ -13,11 +13,11 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Select, select, update
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import LsTask, QueueItem, utcnow
+from labelwheel.database.tables import AnnotationRevision, Answer, LsTask, QueueItem, Review, utcnow
 from labelwheel.errors import ConflictError, InputError, LabelStudioRefused, LabelwheelError
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
@@ -174,6 +174,7 @@ def _record(desk: Desk, items: Sequence[QueueItem], outcome: Outcome, fresh: set
     rows = [_row(desk, item, outcome.tasks[item.id], item.id in fresh) for item in items if item.id in outcome.tasks]
     there = {str(row["key"]): int(row["ls_task_id"]) for row in rows}
     with desk.database.write() as session:
+        _rekey(session, desk.project.id, {int(row["queue_item_id"]): str(row["key"]) for row in rows})
         insert_absent(session, LsTask, rows)
         for row in session.scalars(
             select(LsTask).where(LsTask.project_id == desk.project.id, LsTask.ls_task_id == 0, LsTask.key.in_(list(there)))
@@ -183,6 +184,20 @@ def _record(desk: Desk, items: Sequence[QueueItem], outcome: Outcome, fresh: set
         # Read again: a person may have moved them meanwhile.
         for item in session.scalars(select(QueueItem).where(QueueItem.id.in_(list(outcome.faults)), QueueItem.status == "pending")):
             set_aside(session, item, "push", outcome.faults[item.id])
+
+
+def _rekey(session: Session, project_id: int, keys: Mapping[int, str]) -> None:
+    """Others had made the task, under a key of its own, and Label Studio has lost it: what was sent in its place is ours, and its row and
+    all that was said of it go along. An item has one task."""
+    lost = select(LsTask).where(
+        LsTask.project_id == project_id, LsTask.ls_task_id == 0, LsTask.adopted, LsTask.queue_item_id.in_(list(keys))
+    )
+    for row in session.scalars(lost):
+        key = keys[row.queue_item_id]
+        for table in (AnnotationRevision, Review, Answer):
+            session.execute(update(table).where(table.project_id == project_id, table.key == row.key).values(key=key))
+        row.key, row.adopted = key, False
+    session.flush()
 
 
 def _row(desk: Desk, item: QueueItem, ls_task_id: int, fresh: bool) -> dict[str, Any]:

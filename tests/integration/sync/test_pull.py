@@ -8,8 +8,21 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from console import by_hand
-from labelwheel.database.tables import AnnotationRevision, Correction, Decision, Deployment, Label, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import (
+    AnnotationRevision,
+    Correction,
+    Decision,
+    Deployment,
+    Image,
+    Label,
+    LsTask,
+    Project,
+    QueueEvent,
+    QueueItem,
+    utcnow,
+)
 from labelwheel.errors import WentBack
+from labelwheel.image_url import image_url
 from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
 from sync.exchange import pull as reconciler
@@ -100,6 +113,36 @@ def test_open_tasks_that_our_expiry_deletes_give_no_alarm(plant: Plant) -> None:
     plant.server.delete_tasks(plant.line.project.ls_project_id, tasks)
     plant.pull(thorough=True)
     assert (plant.held(), set(plant.statuses().values())) == ("", {"expired"})
+
+
+def test_a_lost_task_of_others_is_sent_again_as_ours_and_stays_one(plant: Plant) -> None:
+    plant.line.inspect(1)
+    with plant.line.database.read() as session:
+        uri = session.scalars(select(Image.uri)).one()
+    backup = plant.server.snapshot()
+    theirs = plant.server.import_tasks(plant.line.project.ls_project_id, [{"data": {"image": image_url(uri, plant.line.settings)}}])
+    plant.server.delete_annotation(plant.server.annotate(theirs[0], [drawn(10)]))
+    with plant.line.database.write() as session:
+        ask_for_adoption(session, plant.line.project.id)
+    assert adopt(plant.line.database, plant.line.settings, plant.client).adopted == 1
+    plant.pull(thorough=True)
+    plant.server.restore(backup)
+    plant.accept("keep")
+    assert (plant.push(), set(plant.statuses().values())) == (1, {"pushed"})
+    events = select(func.count()).select_from(QueueEvent)
+    with plant.line.database.read() as session:
+        (row,), before = session.scalars(select(LsTask)).all(), session.scalar(events)
+    (task,) = plant.server.rows.tasks.values()
+    assert (row.key, row.ls_task_id, row.adopted) == (task["data"]["labelwheel_key"], task["id"], False)
+    for _ in range(2):
+        plant.pull(thorough=True)
+        assert plant.push() == 0
+    with plant.line.database.read() as session:
+        assert session.scalar(events) == before
+    plant.server.annotate(task["id"], [drawn(20)])
+    plant.pull()
+    assert plant.in_force() == {plant.image(task["id"]): [19.2]}
+    plant.mended()
 
 
 def test_ids_that_a_restored_server_gives_again_mean_what_they_mean_now(plant: Plant) -> None:
