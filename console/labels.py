@@ -13,6 +13,7 @@ import typer
 from console.screen import AsJson, ago, logs_to_stderr, screen, show, with_project
 
 if TYPE_CHECKING:
+    from labelwheel.vision.class_map import ClassMap
     from sync.review.used import Used
     from sync.review.withdraw import Withdrawal
 
@@ -45,12 +46,14 @@ def list_labels(
 
     Example: labelwheel labels list --status waiting
     """
+    from labelwheel.project import current_classes
     from sync.review.labels import listing
 
     rows = with_project(lambda session, project, _: listing(session, project.id, limit + 1, status and status.value, annotator, image))
     asked = status or annotator or image
     empty = "No label fits." if asked else "Nobody has labelled an image yet: `labelwheel queue` shows what waits."
-    show(rows if as_json else [_short(row) for row in rows], as_json, empty=empty, limit=limit)
+    known = with_project(lambda session, project, _: current_classes(session, project.id))
+    show(rows if as_json else [_short(row, known) for row in rows], as_json, empty=empty, limit=limit)
 
 
 @app.command()
@@ -110,9 +113,9 @@ def withdraw(
         screen.print(line, highlight=False)
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _short(row: dict[str, Any], classes: ClassMap) -> dict[str, Any]:
     names = ("id", "status", "image", "annotator", "drawn", "approved_by")
-    drawn = ", ".join(str(box["label"]) for box in row["boxes"]) or "nothing there"
+    drawn = ", ".join(classes.told(str(box["label"])) for box in row["boxes"]) or "nothing there"
     known = {**row, "image": row["image"][:12], "drawn": ago(row["annotated_at"])}
     return {**{name: known[name] for name in names}, "boxes": drawn}
 

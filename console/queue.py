@@ -19,6 +19,7 @@ from labelwheel.settings import get_settings
 from retrain.dataset.format import Format
 
 if TYPE_CHECKING:
+    from labelwheel.vision.class_map import ClassMap
     from labelwheel.vision.detection import LabelledBox
     from sync.review.answer import Said, Window
 
@@ -228,14 +229,17 @@ def _tell(item: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(item, indent=2))
         return
+    from labelwheel.project import current_classes
+
     task = f", task {item['task']} in Label Studio" if item["task"] else ""
     screen.print(f"Item [bold]{item['id']}[/] is [bold]{item['status']}[/] ({escape(item['reason'])}{task})", highlight=False)
     screen.print(f"{escape(item['external_id'])} of {escape(item['source'])}, {item['width']} × {item['height']} pixels", highlight=False)
+    known = with_project(lambda session, project, _: current_classes(session, project.id))
     show([_said_when(event, "status") for event in item["history"]], False, title="History")
     for label in item["labels"]:
         approved = f", approved by {label['approved_by'] or label['annotator']}" if label["approved_at"] else ", not approved"
         screen.print(f"Label of {escape(label['annotator'])}, {ago(label['annotated_at'])}{escape(approved)}", highlight=False)
-        show([_box(box) for box in label["boxes"]], False, empty="  Nothing is there.")
+        show([_box(box, known) for box in label["boxes"]], False, empty="  Nothing is there.")
     if item["reviews"]:
         show([_said_when(review, "verdict") for review in item["reviews"]], False, title="Verdicts")
 
@@ -244,5 +248,5 @@ def _said_when(entry: dict[str, Any], what: str) -> dict[str, Any]:
     return {"when": ago(entry["at"]), **{name: entry[name] for name in (what, "who", "why")}}
 
 
-def _box(box: dict[str, Any]) -> dict[str, Any]:
-    return {"label": box["label"], "box": ", ".join(f"{edge:.1f}" for edge in box["box"])}
+def _box(box: dict[str, Any], known: ClassMap) -> dict[str, Any]:
+    return {"label": known.told(box["label"]), "box": ", ".join(f"{edge:.1f}" for edge in box["box"])}

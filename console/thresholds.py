@@ -14,6 +14,7 @@ from console.screen import screen
 from console.whereabouts import Whereabouts
 from labelwheel.database.tables import Project
 from labelwheel.errors import ConflictError
+from labelwheel.project import current_classes
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse
@@ -26,16 +27,19 @@ NO_MODEL = (
 )
 
 
-def current_rows(_session: Session, project: Project, settings: Settings) -> list[dict[str, Any]]:
-    """From which confidence each class is shown now."""
-    return [{"class": label, "threshold": value} for label, value in current(parse(project.label_config), settings).items()]
+def current_rows(session: Session, project: Project, settings: Settings) -> list[dict[str, Any]]:
+    """From which confidence each class is shown now, by the name that it has today."""
+    known, shown = current_classes(session, project.id), current(parse(project.label_config), settings)
+    return [{"class": known.told(label), "threshold": value} for label, value in shown.items()]
 
 
 def suggested(session: Session, project: Project, settings: Settings) -> tuple[dict[str, Any], Project]:
     """What is suggested, and the project that it is for; without a model nothing is, and `why_nothing` says what comes first."""
     if newest_deployment(session, project.id) is None:
         return {"classes": [], "why_nothing": NO_MODEL}, project
-    return {**suggestions(session, project, settings), "why_nothing": ""}, project
+    known, found = current_classes(session, project.id), suggestions(session, project, settings)
+    named = [{**one, "class": known.told(one["label"])} for one in found["classes"]]
+    return {**found, "classes": named, "why_nothing": ""}, project
 
 
 def better(found: Mapping[str, Any]) -> dict[str, float]:
@@ -73,18 +77,22 @@ def apply(settings: Settings, project: Project, thresholds: Mapping[str, float])
 
 
 def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each class."""
+    """One row for each class. What nobody can tell to be better changes nothing, so it saves nothing; JSON has the estimate all the same."""
     return [
         {
-            "class": one["label"],
+            "class": one["class"],
             "now": f"{one['current']:.2f}",
             "suggested": f"{one['suggested']:.2f}",
-            "saves (s an image)": f"{one['saves']['value']:.2f}  [{one['saves']['low']:.2f} to {one['saves']['high']:.2f}]",
+            "saves (s an image)": _saved(one),
             "boxes": one["boxes"],
-            "verdict": one["verdict"],
+            "verdict": "no other is surely better" if one["verdict"] == "as good" else one["verdict"],
         }
         for one in found["classes"]
     ]
+
+
+def _saved(one: Mapping[str, Any]) -> str:
+    return f"{one['saves']['value']:.2f}  [{one['saves']['low']:.2f} to {one['saves']['high']:.2f}]" if one["verdict"] == "better" else ""
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:

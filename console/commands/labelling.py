@@ -127,6 +127,8 @@ def corrections(
 ) -> None:
     """Count what people did to the boxes that were drawn beforehand: kept, moved, relabelled, deleted, added.
 
+    By source and model also the seconds that an annotation took (median).
+
     Example: labelwheel corrections --by model
     """
     from sync.corrections.counts import brief

@@ -57,6 +57,11 @@ class ClassMap:
         """As `read`, but a name that no class has or had stays: it is somebody else's."""
         return self.read(label) if self.knows(label) else label
 
+    def told(self, label: str) -> str:
+        """What people are told of a name that something was drawn or detected under: what its class is called today, and that name."""
+        now = self.today(label)
+        return label if now == label else f"{label} (removed)" if now is None else f"{now} (drawn as {label})"
+
     @property
     def changed(self) -> bool:
         """Whether any class was ever renamed, merged or removed."""

@@ -36,13 +36,13 @@ def corrections(session: Session, project_id: int, by: By = "class") -> dict[str
 
 
 def brief(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `corrections` as they fit a screen of 80 columns; "s" is the median of an annotation's seconds."""
+    """The rows of `corrections` as they fit a screen of 80 columns; "seconds" is the median of an annotation."""
     return [
         {
             found["by"]: row[found["by"]],
             **{name: row[name] for name in OUTCOMES},
             "kept %": "" if row["kept_share"] is None else round(100 * row["kept_share"]),
-            **({"s": row["seconds"]} if "seconds" in row else {}),
+            **({"seconds": row["seconds"]} if "seconds" in row else {}),
         }
         for row in found["rows"]
     ]

@@ -56,7 +56,8 @@ class Estimate:
 class Suggestion:
     """A class: its threshold as it is and as it were best, and the seconds that this saves in an image.
 
-    `verdict`: better (it saves in 95 of 100 resamples), as good (nobody can tell), or too little data.
+    `verdict`: better (it saves in 95 of 100 resamples), as good (nobody can tell), or too little data. Where it is not better, `suggested` is
+    the current one, and `saves` what the best other one would save, as far as that can be told.
     """
 
     label: str

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from console.cli import app
+from console.thresholds import table
 from console.web import create_app
-from labelwheel.database.tables import utcnow
+from labelwheel.database.tables import QueueItem, utcnow
 from labelwheel.settings import PREFIX, get_settings
 from sync.doubts.check import check
 from tests.fixtures.line import TOKEN, Line
@@ -48,6 +50,23 @@ def test_with_nothing_to_say_the_words_say_so(line: Line) -> None:
     assert "No model serves" in told("thresholds", "--suggest")["why_nothing"]
 
 
+def test_a_renamed_class_is_told_by_todays_name_and_what_is_not_better_saves_nothing(line: Line) -> None:
+    line.deploy(0.95)
+    answer(line, as_task(line, 1), annotation(1, region("A", "open", BOX)))
+    assert json.loads(CliRunner().invoke(app, ["classes", "rename", "open", "gap", "--json"]).stdout)["version"] == 2
+    assert [row["class"] for row in told("thresholds")] == ["gap (drawn as open)", "short"]
+    assert told("thresholds", "--suggest")["classes"][0]["class"] == "gap (drawn as open)"
+    assert "gap (drawn as open)" in said("labels", "list")
+    with line.database.read() as session:
+        number = session.scalars(select(QueueItem.id)).first()
+    assert "gap (drawn as open)" in said("queue", "show", str(number))
+    estimate = {"value": -0.07, "low": -0.41, "high": 0.05}
+    one = {"class": "gap", "label": "open", "current": 0.25, "suggested": 0.25, "saves": estimate, "boxes": 30}
+    [row, better] = table({"classes": [{**one, "verdict": "as good"}, {**one, "verdict": "better"}]})
+    assert (row["verdict"], row["saves (s an image)"]) == ("no other is surely better", "")
+    assert better["saves (s an image)"] == "-0.07  [-0.41 to 0.05]"
+
+
 def test_command_and_api_tell_the_same(line: Line) -> None:
     line.deploy(0.95)
     shown = prediction(7, "labelwheel@1", region("A", "open", BOX, score=0.9))
@@ -58,7 +77,7 @@ def test_command_and_api_tell_the_same(line: Line) -> None:
         api = client.get(f"/api/metrics/corrections?by={by}", headers={"Authorization": f"Bearer {TOKEN}"})
         assert api.json == told("corrections", "--by", by)
     assert told("corrections")["total"]["relabelled"] == 3
-    assert "relabelled" in said("corrections", "--by", "model")
+    assert "relabelled" in (words := said("corrections", "--by", "model")) and "seconds" in words
 
     suggested = told("thresholds", "--suggest")
     assert (suggested["images"], suggested["annotations"]) == (3, 3)

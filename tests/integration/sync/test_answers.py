@@ -14,6 +14,7 @@ from labelwheel.errors import ConflictError, InputError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.lease import hold
+from labelwheel.settings import PREFIX, get_settings
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync.exchange import reset
@@ -133,6 +134,8 @@ def test_an_answer_that_came_late_is_told_in_the_words_of_its_door(place: Place,
     answer.label(place.window(), item, BOXES, ANNA)
     answer.reject(place.window(), item, ANNA)
     monkeypatch.setattr("console.queue._window", place.window)
+    monkeypatch.setenv(PREFIX + "LABEL_STUDIO_URL", place.line.settings.label_studio_url)
+    get_settings.cache_clear()
     late = ("queue", "approve", str(item), "--by", "eve@plant.example")
     refusal = CliRunner().invoke(app, late).exception
     assert isinstance(refusal, Answered) and refusal.cure.endswith("add --status rejected.")
