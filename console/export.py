@@ -25,7 +25,6 @@ from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.drawing import Canvas
-from labelwheel.vision.label_config import answering_tags
 from retrain.dataset import own
 from retrain.dataset.content import Plan, everything
 from retrain.dataset.folder import BOOKS, File, Folder
@@ -56,11 +55,12 @@ def gathered(database: Database, settings: Settings, form: Format = Format.yolo,
     demand_images(form, images)
     with database.read() as session:
         project = current_project(session, settings)
-        plan = everything(session, project.id, current_class_map(session, project.id))
-        config = project.label_config
+        classes = current_class_map(session, project.id)
+        plan = everything(session, project.id, classes)
+        config, drawn_with = project.label_config, classes.drawn_with or []
     if not plan.items:
         raise ConflictError("There is no approved label to export.", "Label images first: `labelwheel queue` shows what waits.")
-    canvas = None if form is Format.yolo else Canvas(answering_tags(config))  # plain YOLO is what we train on: the label's boxes
+    canvas = None if form is Format.yolo else own.canvas_of(config, drawn_with)  # plain YOLO is what we train on: the label's boxes
     known = ClassMap() if form is Format.cls else plan.class_map
     folder = Folder(form, class_ids(form, canvas, known) if canvas else known, canvas.skeleton if canvas else ())
     folder.told = {"content_hash": plan.content_hash, "holdout": plan.holdout, "retired": sorted(plan.class_map.retired)}

@@ -59,13 +59,18 @@ class Drawing:
 
 
 class Canvas:
-    """What can be drawn and chosen on the image of a task: of several images the first that has a tag to draw with."""
+    """What can be drawn and chosen on one image of a task: the one under `value_key`, else the first that has a tag to draw with.
 
-    def __init__(self, tags: Sequence[ControlTag]) -> None:
+    Of tags with one name, as a former tag and today's may have it, each reads what is of its kind.
+    """
+
+    def __init__(self, tags: Sequence[ControlTag], value_key: str | None = None) -> None:
         first = next((tag for tag in tags if tag.kind in DRAWS), tags[0])
-        self.value_key = first.value_key
-        mine = [tag for tag in tags if tag.value_key == first.value_key]
-        self.tags = {tag.name: tag for tag in mine if tag.kind in DRAWS}
+        self.value_key = first.value_key if value_key is None else value_key
+        mine = [tag for tag in tags if tag.value_key == self.value_key]
+        self.tags: dict[str, ControlTag] = {}
+        drawing = (tag for tag in mine if tag.kind in DRAWS)
+        self.namesakes = [tag for tag in drawing if self.tags.setdefault(tag.name, tag) is not tag]
         self.question = next((tag for tag in mine if tag.kind == CHOICES), None)
         self.others = frozenset(tag.name for tag in tags if tag.kind in DRAWS) - self.tags.keys()
         self.skeleton = skeleton([tag for tag in mine if tag.kind == KEYPOINTS])
@@ -73,7 +78,8 @@ class Canvas:
     @property
     def labels(self) -> list[str]:
         """The labels of objects, in the order of the config."""
-        return list(dict.fromkeys(label for tag in self.tags.values() if tag.kind != KEYPOINTS for label in tag.labels))
+        tags = [*self.tags.values(), *self.namesakes]
+        return list(dict.fromkeys(label for tag in tags if tag.kind != KEYPOINTS for label in tag.labels))
 
     @property
     def options(self) -> list[str]:
@@ -118,6 +124,8 @@ class Canvas:
         if tag is None:
             return self._stranger(region)
         value = _value(region)
+        if tag.result_type not in value:
+            tag = next((other for other in self.namesakes if other.name == tag.name and other.result_type in value), tag)
         names = value.get(tag.result_type)
         if not isinstance(names, list) or len(names) != 1:
             return "several labels" if isinstance(names, list) and names else "no label"

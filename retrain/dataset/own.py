@@ -17,10 +17,12 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import image
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.detection import LabelledBox
-from labelwheel.vision.drawing import Canvas, Drawing, Shape
+from labelwheel.vision.drawing import Canvas, Drawing, Shape, Size
 from labelwheel.vision.drawn import Exclusion
-from labelwheel.vision.label_config import RECTANGLES
-from labelwheel.vision.outline import box_of, rectangle
+from labelwheel.vision.former_tags import readable
+from labelwheel.vision.geometry import Box
+from labelwheel.vision.label_config import RECTANGLES, answering_tags, parse, pushed_tag
+from labelwheel.vision.outline import Outline, box_of, rectangle
 from retrain.dataset.content import Item, Plan
 from retrain.dataset.folder import Excluded, Sample
 
@@ -29,6 +31,17 @@ PORTION = 200
 SAME = 0.01  # pixels
 NOTHING: Mapping[str, Path] = {}
 UNCHANGED = ClassMap()
+
+
+def canvas_of(config: str, drawn_with: Sequence[Any]) -> Canvas:
+    """Whatever was drawn on the image that we train on, by tags that the label config has, or had: `drawn_with` is the class map's.
+
+    Raises InputError for a label config that cannot be used.
+    """
+    filled = {tag.name: tag for tag in parse(config)}
+    ours = pushed_tag(list(filled.values())).value_key
+    now = [filled.get(tag.name, tag) for tag in answering_tags(config)]
+    return Canvas(readable(now, [{**entry, "value_key": ours} for entry in drawn_with]), ours)
 
 
 def samples(
@@ -42,13 +55,16 @@ def samples(
         portion = plan.items[start : start + PORTION]
         results = _results(database, [item.label_id for item in portion]) if canvas else {}
         for item in portion:
-            yield _sample(item, store if images else None, there, drawing(item, canvas, results.get(item.label_id), plan.class_map))
+            result = results.get(item.label_id)
+            drawn = drawing(item, canvas, result, plan.class_map)
+            told = {"key": item.key, "label": item.label_id}
+            upright = straightened(result or (), drawn.shapes)
+            yield _sample(item, store if images else None, there, drawn, told | ({"upright": upright} if upright else {}))
     for one in plan.excluded:
         yield Excluded(one.task, one.sha256, one.reason, told={"key": one.key, "label": one.label_id})
 
 
-def _sample(item: Item, store: ImageStore | None, there: Mapping[str, Path], drawn: Drawing) -> Sample | Excluded:
-    told = {"key": item.key, "label": item.label_id}
+def _sample(item: Item, store: ImageStore | None, there: Mapping[str, Path], drawn: Drawing, told: Mapping[str, Any]) -> Sample | Excluded:
     try:
         known = there.get(stem(item))
         content, suffix = (None, "") if store is None else (known, known.suffix) if known else picture(item, store)
@@ -96,7 +112,7 @@ def drawing(item: Item, canvas: Canvas | None, result: Sequence[Any] | None, cla
         return Drawing(size, [_upright(box) for box in item.boxes], exclusions=dropped, regions=len(item.boxes) + len(dropped))
     raw = canvas.read(result, size)
     corners = {shape.region_id: shape for shape in raw.shapes if shape.kind == RECTANGLES}
-    shapes = [_exact(box, corners.get(box.region_id)) for box in item.boxes]
+    shapes = [_exact(box, corners.get(box.region_id), size) for box in item.boxes]
     others = [shape for shape in raw.shapes if shape.kind != RECTANGLES]
     gone = [shape for shape in others if classes.knows(shape.label) and classes.read(shape.label) is None]
     shapes += [shape._replace(label=classes.read(shape.label) or shape.label) for shape in others if shape not in gone]
@@ -106,16 +122,35 @@ def drawing(item: Item, canvas: Canvas | None, result: Sequence[Any] | None, cla
     return Drawing(size, shapes, raw.marks, raw.choices, left, len(shapes) + len(raw.marks) + len(left))
 
 
+def straightened(result: Sequence[Any], shapes: Sequence[Shape]) -> list[str]:
+    """Ids of the rectangles that were drawn turned and of which only the box around them is kept."""
+    regions = [region for region in result if isinstance(region, Mapping) and isinstance(region.get("value"), Mapping)]
+    turned = {str(region.get("id", "")) for region in regions if _is_turned(region["value"].get("rotation"))}
+    return [shape.region_id for shape in shapes if shape.region_id in turned and shape.kind == RECTANGLES and _stands(shape.corners)]
+
+
+def _is_turned(rotation: object) -> bool:
+    return isinstance(rotation, int | float) and bool(rotation % 90)
+
+
+def _stands(corners: Outline) -> bool:
+    return corners[0][1] == corners[1][1]
+
+
 def _upright(box: LabelledBox) -> Shape:
     corners = rectangle(box.box.x1, box.box.y1, box.box.width, box.box.height, 0)
     return Shape(box.label, RECTANGLES, corners, box.region_id, corners)
 
 
-def _exact(box: LabelledBox, raw: Shape | None) -> Shape:
-    """The label's box; its turned corners where it is what encloses the region that was drawn."""
-    if raw is None or max(abs(a - b) for a, b in zip(box_of(raw.outline).as_tuple(), box.box.as_tuple(), strict=True)) > SAME:
+def _exact(box: LabelledBox, raw: Shape | None, size: Size) -> Shape:
+    """The label's box; its turned corners where it is what of their enclosing box is inside the frame."""
+    if raw is None or not _same(box_of(raw.corners).clipped(*size), box.box):
         return _upright(box)
     return raw._replace(label=box.label)
+
+
+def _same(first: Box, second: Box) -> bool:
+    return max(abs(a - b) for a, b in zip(first.as_tuple(), second.as_tuple(), strict=True)) <= SAME
 
 
 def _results(database: Database, ids: Sequence[int]) -> dict[int, Sequence[Any]]:

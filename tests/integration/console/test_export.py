@@ -20,6 +20,7 @@ from console.export import export_folder, files, gathered, zipped
 from labelwheel.database import Database
 from labelwheel.database.tables import AnnotationRevision, Image, Label, Project
 from labelwheel.errors import ConflictError, InputError
+from labelwheel.project import grow_class_map
 from labelwheel.settings import Settings
 from labelwheel.storage import ImageStore
 from labelwheel.vision.drawn import from_regions
@@ -198,6 +199,57 @@ def test_our_labels_are_exported_in_every_format_that_they_allow(
     items = json.loads((out / "manifest.json").read_text())["items"]
     assert [len(item["dropped"]) for item in items] == [dropped] * 2
     assert all(item["regions_in"] == item["regions_out"] + len(item["dropped"]) for item in items)
+
+
+RENAMED = {
+    "tag": DRAWN.replace('name="label"', 'name="defects"'),
+    "label": DRAWN.replace("disc", "round"),
+    "kind and image": DRAWN.replace("<RectangleLabels", "<BrushLabels")
+    .replace("</RectangleLabels", "</BrushLabels")
+    .replace("$image", "$p"),
+    "another model's": DRAWN.replace(
+        "<Rect", '<RectangleLabels name="grade" toName="image" model="grade"><Label value="a"/></RectangleLabels><Rect'
+    ),
+}
+
+
+@pytest.mark.parametrize("now", RENAMED.values(), ids=RENAMED)
+def test_what_was_drawn_keeps_its_turn_when_the_label_config_changes(
+    now: str, drawn: None, database: Database, settings: Settings, project: Project, tmp_path: Path
+) -> None:
+    export_folder(database, settings, tmp_path / "before", form=Format.obb)
+    with database.write() as session:
+        session.get_one(Project, project.id).label_config = DRAWN
+        grow_class_map(session, project.id, ["square", "disc"], DRAWN)
+        session.get_one(Project, project.id).label_config = now
+        grow_class_map(session, project.id, ["square", "disc", "round"], now)
+    export_folder(database, settings, tmp_path / "after", form=Format.obb)
+    before, after = ([_discs(path) for path in sorted((tmp_path / name).glob("labels/train/*.txt"))] for name in ("before", "after"))
+    assert after == before and len(before) == 2
+
+
+def _discs(file: Path) -> list[str]:
+    return [line for line in file.read_text().splitlines() if line.startswith("0 ")]
+
+
+def test_a_region_of_another_image_is_named_and_what_is_turned_and_written_upright_too(
+    drawn: None, database: Database, settings: Settings, project: Project, tmp_path: Path
+) -> None:
+    other = '<Image name="r" value="$reference"/><PolygonLabels name="old" toName="r"><Label value="stain"/></PolygonLabels>'
+    with database.write() as session:
+        session.get_one(Project, project.id).label_config = DRAWN.replace("<View>", f"<View>{other}")
+        for row in session.scalars(select(AnnotationRevision)):
+            box, area, point = row.body["result"]
+            row.body = {"result": [box, {**area, "from_name": "old", "to_name": "r"}, point]}
+    export_folder(database, settings, tmp_path / "out", form=Format.obb)
+    items = json.loads((tmp_path / "out/manifest.json").read_text())["items"]
+    exact, merged = sorted(items, key=lambda item: item["label"])
+    for item in items:
+        assert {"region_id": "b", "reason": "drawn on another image of the task"} in item["dropped"]
+        assert item["regions_out"] == 1
+    [_, x, y, *_] = (tmp_path / "out" / exact["labels"]).read_text().split()
+    assert (float(x), float(y)) == pytest.approx((0.5, 0.2), abs=1e-6), "it keeps its turn"
+    assert "upright" not in exact and merged["upright"] == ["a"]
 
 
 def test_a_format_for_which_the_label_config_has_nothing_is_refused(

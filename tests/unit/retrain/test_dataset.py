@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,9 +26,11 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision import class_change, class_map
 from labelwheel.vision.class_change import Changed
 from labelwheel.vision.detection import LabelledBox
+from labelwheel.vision.drawn import from_regions
 from labelwheel.vision.geometry import Box, iou_matrix
 from labelwheel.vision.image import digest
-from retrain.dataset import content, labels, yolo
+from labelwheel.vision.label_config import parse
+from retrain.dataset import content, labels, own, yolo
 from retrain.dataset.lines import from_text, to_text
 from retrain.dataset.own import ORIENTATION
 
@@ -332,6 +335,23 @@ def test_a_warm_start_takes_all_new_labels_all_of_the_holdout_and_its_share_of_o
     assert replayed <= known
     assert len(replayed) == (min(round(replay * len(new)), len(known)) if new else len(known))
     assert {k: v for k, v in drawn.items() if v in ("holdout", "quarantined")} == {k: v for k, v in splits.items() if v != "train"}
+
+
+@pytest.mark.parametrize("y", [20, -12])
+def test_a_turned_rectangle_keeps_its_turn_also_where_the_frame_cuts_it(y: float) -> None:
+    config = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image"><Label value="dent"/></RectangleLabels></View>"""
+    value = {"x": 60, "y": y, "width": 10, "height": 60, "rotation": 45, "rectanglelabels": ["dent"]}
+    result = [{"id": "r", "type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value}]
+    [boxes, _] = from_regions(result, parse(config), 100, 100)
+    item = content.Item(1, 1, "a", "u", 100, 100, "train", "line", tuple(boxes), (), "anna", 1, "k")
+    drawn = own.drawing(item, own.canvas_of(config, []), result)
+    assert drawn.shapes[0].corners[0] == (60, y)
+    assert own.straightened(result, drawn.shapes) == []
+    moved = dataclasses.replace(item, boxes=(dataclasses.replace(boxes[0], box=Box(1, 1, 9, 9)),))
+    drawn = own.drawing(moved, own.canvas_of(config, []), result)
+    assert drawn.shapes[0].corners[0] == (1, 1)
+    assert own.straightened(result, drawn.shapes) == ["r"]
 
 
 @given(
