@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
 from console.names import unknown_names
+from console.up import status
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import Decision, Hint, LsTask, Project, QueueItem, Tick, TrainingRun, utcnow
 from labelwheel.errors import DatabaseMissing, InputError, LabelStudioError, LabelwheelError, TooLate, WentBack
@@ -26,6 +27,7 @@ from labelwheel.vision.label_config import Slot, parse
 
 CURE_UP = "Start it with `labelwheel up`; its log is in {logs}."
 HINT_SECONDS = 120
+STARTING_SECONDS = 60  # until a worker has read its libraries and said that it is there
 
 
 def examine(settings: Settings) -> list[Fault]:
@@ -88,17 +90,29 @@ def _queue(settings: Settings) -> Iterator[Fault]:
     served = {name for worker in workers for name in worker.queue_names()}
     for name in QUEUES:
         if name not in served:
-            yield Fault("no_worker", f"No worker serves the queue {name!r}.", f"Start one: `labelwheel worker {name}`.")
+            silent = Fault("no_worker", f"No worker serves the queue {name!r}.", f"Start one: `labelwheel worker {name}`.")
+            yield _starting(settings, f"worker-{name}") or silent
+
+
+def _starting(settings: Settings, program: str) -> Fault | None:
+    """That `up` started it a moment ago, and it was not heard of yet."""
+    state = next((state for state in status(settings) if state.name == program), None)
+    if state is None or state.state not in ("STARTING", "RUNNING") or state.uptime_seconds >= STARTING_SECONDS:
+        return None
+    return Fault("starting", f"{program} starts, since {state.uptime_seconds} s.", "Look again in a minute.", broken=False)
 
 
 def _scheduler(settings: Settings, database: Database) -> Iterator[Fault]:
     with database.read() as session:
         newest = session.scalar(select(func.max(Tick.fire_time)).where(Tick.name == "sweep"))
-    if newest is None or utcnow() - newest > timedelta(seconds=2 * settings.tick_sweep + 30):
-        message = (
-            f"The scheduler is silent{f' since {newest:%Y-%m-%d %H:%M:%S} UTC' if newest else ''}: nothing is pulled, selected or trained."
-        )
-        yield Fault("no_scheduler", message, "Start it with `labelwheel up`, or `labelwheel scheduler` where you run the parts yourself.")
+    if newest is not None and utcnow() - newest <= timedelta(seconds=2 * settings.tick_sweep + 30):
+        return
+    if yet := _starting(settings, "scheduler"):
+        yield yet
+        return
+    since = f" since {newest:%Y-%m-%d %H:%M:%S} UTC" if newest else ""
+    message = f"The scheduler is silent{since}: nothing is pulled, selected or trained."
+    yield Fault("no_scheduler", message, "Start it with `labelwheel up`, or `labelwheel scheduler` where you run the parts yourself.")
 
 
 def _servers(settings: Settings) -> Iterator[Fault]:
