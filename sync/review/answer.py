@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -137,6 +137,7 @@ def label(window: Window, item_id: int, boxes: Sequence[LabelledBox], said: Said
     boxes = [fitted(box, image.width, image.height) for box in boxes]
     to_drawn(boxes, tags, image.width, image.height, "")  # what cannot be drawn makes no task
     with _turn(window, item_id, "label", said) as turn:
+        said = _as_known(turn, said)
         key = key_of("label", turn, said.who, [[box.label, *box.box.as_tuple()] for box in boxes])
         result = to_drawn(boxes, tags, image.width, image.height, f"{key.unique_id[:8]}-")
         fields = {"lead_time": seconds} if seconds is not None else {}
@@ -146,6 +147,7 @@ def label(window: Window, item_id: int, boxes: Sequence[LabelledBox], said: Said
 def skip(window: Window, item_id: int, said: Said) -> Json:
     """Say that nobody can or shall label the item: a cancelled annotation in Label Studio. Answers and raises as `label`."""
     with _turn(window, item_id, "skip", said) as turn:
+        said = _as_known(turn, said)
         return _annotate(window, turn, "skip", said, key_of("skip", turn, said.who, []), result=[], was_cancelled=True)
 
 
@@ -254,6 +256,12 @@ def _task(window: Window, row: LsTask) -> Json | None:
     return window.client.tasks(window.project.ls_project_id, ids[:1]).get(ids[0]) if ids else None
 
 
+def _as_known(turn: Turn, said: Said) -> Said:
+    """By the address that Label Studio has of them: under another spelling of it a person would be two, and agree with themselves."""
+    address = next((address for address in turn.people.values() if address.casefold() == said.who.casefold()), said.who)
+    return replace(said, who=address)
+
+
 def _annotate(window: Window, turn: Turn, act: str, said: Said, key: Key, **annotation: Any) -> Json:
     if not _there(turn.task, key):
         _demand(window, turn.item, act, said)
@@ -274,7 +282,7 @@ def _note(window: Window, turn: Turn, act: str, said: Said, key: Key) -> None:
 
 def _write(window: Window, turn: Turn, said: Said, key: Key, annotation: Json) -> None:
     """Create the annotation and mirror it. An error says little: it may be there all the same, or have been there before."""
-    author = next((user for user, address in turn.people.items() if address.casefold() == said.who.casefold()), None)
+    author = next((user for user, address in turn.people.items() if address == said.who), None)
     fields = {**annotation, "unique_id": key.unique_id, "import_id": key.import_id, **({"completed_by": author} if author else {})}
     failure: LabelStudioError | None = None
     try:

@@ -1,7 +1,7 @@
 """Whether several annotators drew the same, and what they drew together: pure.
 
 Boxes of the same label are matched by their overlap, the closest first, each with at most one of every annotator. They agree
-when every box is matched by all. What they say together is the median of each edge: among two their mean, among many no
+when every box is matched by all, each with each. What they say together is the median of each edge: among two their mean, among many no
 single slip moves it, and equal boxes give themselves to the last bit.
 """
 
@@ -27,7 +27,7 @@ class _Drawn(NamedTuple):
 def consensus(drawings: Sequence[Sequence[LabelledBox]], iou: float) -> list[LabelledBox] | None:
     """The boxes that all drawings have in common, or None when one has a box more, less, elsewhere or of another label.
 
-    `iou` (0–1) is the least overlap of two boxes of one thing. The order of the drawings, and of their boxes, does not matter.
+    `iou` (0–1) is the least overlap of any two boxes of one thing. The order of the drawings, and of their boxes, does not matter.
     """
     if len({len(boxes) for boxes in drawings}) > 1:
         return None
@@ -45,14 +45,20 @@ def overlap(first: Box, second: Box) -> float:
 
 
 def _clusters(drawn: Sequence[_Drawn], iou: float) -> list[list[_Drawn]]:
-    home = {(one.annotator, one.number): [one] for one in drawn}
-    for _, first, second in sorted(_pairs(drawn, iou), key=lambda pair: pair[0]):
-        left, right = home[first.annotator, first.number], home[second.annotator, second.number]
-        if {one.annotator for one in left} & {one.annotator for one in right}:
-            continue
+    home = {_key(one): [one] for one in drawn}
+    pairs = list(_pairs(drawn, iou))
+    near = {frozenset((_key(first), _key(second))) for _, first, second in pairs}
+    for _, first, second in sorted(pairs, key=lambda pair: pair[0]):
+        left, right = home[_key(first)], home[_key(second)]
+        if any(frozenset((_key(one), _key(other))) not in near for one in left for other in right):
+            continue  # of one annotator, or too far from each other: a chain of small steps leads anywhere
         left.extend(right)
-        home.update({(one.annotator, one.number): left for one in right})
+        home.update({_key(one): left for one in right})
     return list({id(cluster): cluster for cluster in home.values()}.values())
+
+
+def _key(one: _Drawn) -> tuple[int, int]:
+    return one.annotator, one.number
 
 
 def _pairs(drawn: Sequence[_Drawn], iou: float) -> Iterator[tuple[tuple[object, ...], _Drawn, _Drawn]]:

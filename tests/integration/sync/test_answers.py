@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -113,7 +114,20 @@ def test_what_was_committed_and_not_seen_yet_is_not_written_again(place: Place) 
 
 def test_a_label_of_a_user_of_label_studio_is_theirs_there_too(place: Place) -> None:
     said = answer.label(place.window(), place.items()[0], [], Said("Second@labelwheel.local", "", "pending"))
-    assert (place.rows()[0]["completed_by"], said["labels"][0]["annotator"]) == (2, "Second@labelwheel.local")
+    assert (place.rows()[0]["completed_by"], said["labels"][0]["annotator"]) == (2, USERS[1]), "by their own address"
+
+
+def test_one_person_is_one_however_their_address_is_spelt(place: Place) -> None:
+    """In Label Studio and through the API: the two answers of one person do not agree with each other."""
+    place = Place(dataclasses.replace(place.line, settings=place.line.settings.model_copy(update={"approval": "agree:2@0.7"})), place.twin)
+    item = place.items()[0]
+    first = answer.label(place.window(), item, BOXES, Said(USERS[1]))
+    again = answer.label(place.window(), item, BOXES, Said(USERS[1].title(), "", "pushed"))
+    assert (first["status"], again["status"], len(place.rows())) == ("labeled", "labeled", 1), "a retry, too"
+    place.twin.server.annotate(place.rows()[0]["task"], place.rows()[0]["result"], 2)
+    place.pull()
+    assert place.shown()[0]["status"] == "labeled"
+    assert answer.label(place.window(), item, BOXES, Said(USERS[0], "", "labeled"))["status"] == "approved"
 
 
 def test_an_edit_in_label_studio_is_of_whoever_made_it(place: Place) -> None:

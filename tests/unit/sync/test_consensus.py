@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -83,6 +84,20 @@ def test_two_hands_make_the_mean_and_three_the_middle() -> None:
 )
 def test_what_differs_is_no_consensus(other: Drawing) -> None:
     assert consensus([[drawn(0)], other], 0.5) is None
+
+
+@given(st.lists(st.floats(0, 60), min_size=2, max_size=5), st.sampled_from([0.3, 0.5, 0.7]))
+def test_of_one_thing_all_pairs_must_overlap_enough(places: list[float], iou: float) -> None:
+    """Not each with its next alone: a chain of small steps leads anywhere."""
+    alone = [[drawn(x, size=100)] for x in places]
+    agree = all(overlap(one.box, other.box) >= iou for [one], [other] in combinations(alone, 2))
+    assert (consensus(alone, iou) is not None) == agree
+
+
+def test_a_chain_is_no_consensus() -> None:
+    chain = [[drawn(x, size=100)] for x in (0, 17, 34)]
+    assert [consensus(pair, 0.7) is not None for pair in combinations(chain, 2)] == [True, False, True]
+    assert consensus(chain, 0.7) is None
 
 
 def test_nothing_there_is_a_consensus_too() -> None:
