@@ -20,7 +20,8 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Environment variables, or lines in `.env`. Secrets are generated on the first start into `var/secrets.env` (mode 0600).",
+        "Environment variables, or lines in `settings.env` of the home (`var/`), or in `.env` of the folder: the first that names one counts.",
+        "Secrets are generated on the first start into `var/secrets.env` (mode 0600).",
         "This page is generated: `make docs`.",
         "",
         "| setting | default | meaning |",

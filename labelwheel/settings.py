@@ -1,4 +1,4 @@
-"""Settings: environment variables `LABELWHEEL_*`, then `.env`, then the secrets generated on first start.
+"""Settings: environment variables `LABELWHEEL_*`, then `settings.env` of the home, then `.env`, then the secrets generated on first start.
 
 `labelwheel up` writes the addresses that it really took to `run/addresses.env`, so that every other command finds a
 running system without being told; they are believed while that `up` lives. The documented table in `docs/settings.md`
@@ -32,6 +32,7 @@ from labelwheel.wording import faults
 EMBEDDED = "embedded"  # how our tables know our own Label Studio, whatever port it gets
 PREFIX = "LABELWHEEL_"
 INTERNAL = {"PROGRAM", "LAUNCH"}  # by which `up` knows its own children
+OF_THE_HOME = "settings.env"  # in a home: what holds for it from whatever folder it is used
 LONGEST_SOCKET_DIR = 72  # sun_path holds 104 to 108 bytes, and supervisord first binds its name with a pid appended
 
 
@@ -467,7 +468,7 @@ def load_settings(home: Path | None = None, *, live: bool = True) -> Settings:
     killed: whoever has its ports now is a stranger.
     """
     root = Path(home or _configured_home()).expanduser().resolve()
-    files = (root / "secrets.env", Path(".env"))
+    files = (root / "secrets.env", Path(".env"), root / OF_THE_HOME)
     try:
         configured = Settings(_env_file=files, home=root)  # type: ignore[call-arg]
         if not (live and configured.is_up):
@@ -486,7 +487,8 @@ def get_settings() -> Settings:
 def unknown_variables() -> dict[str, str]:
     """Variables of ours that name no setting, each with the setting that it is most like, or ""."""
     known = [name.upper() for name in Settings.model_fields]
-    given = {name.upper().removeprefix(PREFIX) for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+    names = (*os.environ, *dotenv_values(".env"), *dotenv_values(Path(_configured_home()).expanduser() / OF_THE_HOME))
+    given = {name.upper().removeprefix(PREFIX) for name in names if name.upper().startswith(PREFIX)}
     strangers = sorted(given - {*known, *INTERNAL})
     likeness = {name: next(iter(difflib.get_close_matches(name, known, 1, 0.75)), None) for name in strangers}
     return {PREFIX + name: PREFIX + like if like else "" for name, like in likeness.items()}

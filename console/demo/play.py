@@ -32,7 +32,8 @@ from console.demo.scenario import NEW_LABELS, Scenario
 from console.demo.watch import DemoFailed, Eyes, until
 from console.writing import HOME_CURE, into
 from labelwheel.errors import AlreadyRunning, LabelwheelError
-from labelwheel.settings import PREFIX, Settings, get_settings, load_settings
+from labelwheel.private import write_private
+from labelwheel.settings import OF_THE_HOME, PREFIX, Settings, get_settings, load_settings
 
 screen = Console()
 T = TypeVar("T")
@@ -151,7 +152,7 @@ def _scenario(data: Path | None, seed: int, missing_source: str | None) -> Scena
 
 
 def _prepare(played: Scenario) -> Path:
-    """A fresh home below the user's, and an environment that points there whatever `.env` says."""
+    """A fresh home below the user's, with settings of its own whatever `.env` and the environment say: each later command there finds them."""
     from console.up import stop
 
     home = get_settings().home / "demo" / "system"
@@ -161,9 +162,12 @@ def _prepare(played: Scenario) -> Path:
     home.mkdir(parents=True)
     config = home / "label_config.xml"
     config.write_text(folder.label_config(list(played.labels)))
-    own = {"HOME": str(home), "LABEL_CONFIG": str(config), **played.settings}
+    own = {"LABEL_CONFIG": str(config), **played.settings}
     alone = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "MLFLOW_URI", "DVC_REMOTE", "LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"), "")
-    os.environ.update({PREFIX + name: value for name, value in (alone | own).items()})
+    for name in alone | own:
+        os.environ.pop(PREFIX + name, None)  # what the user exported for another home
+    write_private(home / OF_THE_HOME, {PREFIX + name: value for name, value in (alone | own).items()})
+    os.environ[PREFIX + "HOME"] = str(home)
     get_settings.cache_clear()
     return home
 
@@ -198,8 +202,6 @@ def _still(stage: Stage) -> str:
 
 
 def _set_stage(played: Scenario, home: Path, began: float) -> Stage:
-    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_PUBLIC_URL"):
-        os.environ.pop(PREFIX + name, None)  # from here on the running system's addresses count
     settings = load_settings(home)
     token = settings.label_studio_token.get_secret_value()
     eyes = Eyes(settings.console_url, settings.api_token.get_secret_value(), settings.label_studio_url, token)

@@ -63,6 +63,16 @@ def test_environment_beats_dotenv_beats_secrets(folder: Path, monkeypatch: pytes
     assert found == ["environment", "dotenv", "secrets"]
 
 
+def test_a_home_has_its_settings_from_whatever_folder_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "home").mkdir()
+    (folder / "home/settings.env").write_text("LABELWHEEL_FIRST_LABELS=170\nLABELWHEEL_IMAGE_SIZE=192\nLABELWHEEL_FIRST_LABEL=1\n")
+    (folder / ".env").write_text("LABELWHEEL_HOME=home\nLABELWHEEL_FIRST_LABELS=50\nLABELWHEEL_REPLAY=0.5\n")
+    monkeypatch.setenv("LABELWHEEL_IMAGE_SIZE", "320")
+    settings = load_settings()
+    assert (settings.first_labels, settings.image_size, settings.replay) == (170, 320, 0.5)
+    assert unknown_variables() == {"LABELWHEEL_FIRST_LABEL": "LABELWHEEL_FIRST_LABELS"}
+
+
 def test_addresses_that_up_took_are_found_by_others_but_are_not_configuration(folder: Path) -> None:
     with living(load_settings(), ml_backend_port=9191):
         assert load_settings().ml_backend_url == "http://127.0.0.1:9191"
