@@ -55,6 +55,12 @@ class File:
                 stream.write(self.content)
 
 
+def folder_of(label: str) -> str:
+    """A label as the name of a folder: one, and none that leads elsewhere."""
+    name = quote(label, safe=" ")
+    return name if name.strip(".") else name.replace(".", "%2E")
+
+
 def _link(source: Path, target: str) -> bool:
     """Another name for a file; False where the file system has none. FileNotFoundError without the folder."""
     try:
@@ -148,7 +154,7 @@ class Folder:
         split = FOLDERS[sample.split]
         if self.form is Format.cls:
             part = "val" if split == "holdout" else split  # ultralytics looks for it by this name
-            return f"{part}/{quote(kept.labels[0], safe=' ')}/{sample.name}{sample.suffix}", None
+            return f"{part}/{folder_of(kept.labels[0])}/{sample.name}{sample.suffix}", None
         image = f"images/{split}/{sample.name}{sample.suffix}" if sample.picture is not None else None
         return image, f"labels/{split}/{sample.name}.txt"
 

@@ -70,7 +70,7 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     images = len(old.only("replay"))
     if not images:
         raise DatasetError("There are no older labels to train a control on.", "A control needs an earlier run.")
-    folder = work.folder / CONTROL
+    folder = work.folder / CONTROL / old.content_hash[:12]  # what was begun with labels that stand no more is not gone on with
     data = yolo.write(old, work.store, folder / "dataset")
     recipe = spec.read_spec(folder) or _recipe(work, folder, data, images)
     result = launch.launch(recipe, lambda _progress: not _busy(work, row.project_id))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from labelwheel.settings import Settings
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.drawing import Canvas
 from labelwheel.vision.label_config import answering_tags
-from retrain.dataset.folder import Excluded, File, Folder, Sample
+from retrain.dataset.folder import Excluded, File, Folder, Sample, folder_of
 from retrain.dataset.format import Format
 from retrain.dataset.pictures import Pictures
 from retrain.dataset.tasks import Look, Picture, load, samples
@@ -451,3 +452,12 @@ def test_what_is_no_export_of_tasks_is_refused(tmp_path: Path, text: str) -> Non
 
 def test_equal_tasks_give_equal_bytes() -> None:
     assert written(task(said(box())))[0] == written(task(said(box())))[0]
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20) | st.sampled_from((".", "..", "...", "a/b", "../x", "%2E"))
+)
+def test_a_label_is_the_name_of_one_folder_and_can_be_read_back(label: str) -> None:
+    name = folder_of(label)
+    assert unquote(name) == label
+    assert name not in (".", "..") and "/" not in name and "\\" not in name
