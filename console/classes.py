@@ -47,7 +47,13 @@ def list_classes(
 
 
 @app.command()
-def rename(old: str, new: str, note: Note = "", yes: Yes = False, as_json: AsJson = False) -> None:
+def rename(
+    old: Annotated[str, typer.Argument(help="The class, by the name that it has now.")],
+    new: Annotated[str, typer.Argument(help="The name that it gets.")],
+    note: Note = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Give a class another name. Its id stays, its labels are read under the new name, and the model serves on without a training.
 
     Example: labelwheel classes rename scratch_v2 scratch --note "As in the inspection plan."
@@ -75,7 +81,12 @@ def merge(
 
 
 @app.command()
-def remove(label: str, note: Note = "", yes: Yes = False, as_json: AsJson = False) -> None:
+def remove(
+    label: Annotated[str, typer.Argument(help="The class, by the name that it has now.")],
+    note: Note = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Take a class out of use. Its boxes are left out with the reason; an image that has no others is left out, too: it is no background.
 
     Example: labelwheel classes remove dust
@@ -86,7 +97,12 @@ def remove(label: str, note: Note = "", yes: Yes = False, as_json: AsJson = Fals
 
 
 @app.command()
-def restore(label: str, note: Note = "", yes: Yes = False, as_json: AsJson = False) -> None:
+def restore(
+    label: Annotated[str, typer.Argument(help="The removed class, by the name that it had last.")],
+    note: Note = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring a removed class back, under its old id, with all its labels.
 
     Example: labelwheel classes restore dust

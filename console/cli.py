@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from console import classes, dataset, export_command, image, labels, model, models, promote, queue, retraining, runs, simulate
@@ -116,12 +117,17 @@ def pause(
     import getpass
 
     from labelwheel.database import get_database
-    from labelwheel.pause import pause
+    from labelwheel.pause import pause, paused, told
 
     project_id = _with_project(lambda _session, project, _settings: project.id)
     with get_database().write() as session:
         fresh = pause(session, project_id, what.value, getpass.getuser(), why)
-    screen.print(f"[green]✓[/] Paused. `labelwheel resume {what.value}` lets it go on." if fresh else "It is paused already.")
+        row = paused(session, project_id, what.value)
+    if fresh or row is None:
+        screen.print(f"[green]✓[/] Paused. `labelwheel resume {what.value}` lets it go on.")
+        return
+    screen.print(f"It is paused already, and that stays as it is: {escape(told(row))}", highlight=False)
+    screen.print(f"For another reason: `labelwheel resume {what.value}`, then pause it again.", highlight=False)
 
 
 @app.command()

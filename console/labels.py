@@ -99,10 +99,12 @@ def withdraw(
     Example: labelwheel labels withdraw --annotator bert@plant.example --since 2026-11-01 --dry-run
     """
     from labelwheel.database import get_database
+    from sync.review.labels import known_annotator
     from sync.review.reading import reading_of
     from sync.review.withdraw import reinstate, withdraw
 
     project, reading = with_project(lambda session, project, settings: (project, reading_of(session, project, settings)))
+    with_project(lambda session, project, _: known_annotator(session, project.id, annotator))
     moment, reason = since and since.replace(tzinfo=UTC), why or ("taken back" if undo else "withdrawn by hand")
     told = (get_database(), project, reading, annotator, moment, getuser(), reason)
     done = reinstate(*told, dry_run=dry_run) if undo else withdraw(*told, dry_run=dry_run, again=again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -79,5 +80,6 @@ def lasting(seconds: int) -> str:
 
 
 def logs_to_stderr() -> None:
-    """What a command prints is its answer, for a program to read: log lines go beside it."""
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    """What a command prints is its answer, for a program to read: log lines go beside it, and only those that warn."""
+    warnings = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr), wrapper_class=warnings)

@@ -40,10 +40,12 @@ def up(detach: Annotated[bool, typer.Option(help="Return when everything runs, a
 def down() -> None:
     """Stop what `up` started. A training under way is interrupted, and goes on from its last checkpoint at the next `up`."""
     from console.retraining import interrupted
-    from console.up import stop
+    from console.up import status, stop
 
-    told = interrupted(get_settings())
+    ran, told = bool(status(get_settings())), interrupted(get_settings())
     stop(get_settings())
+    home = get_settings().home
+    screen.print(f"[green]✓[/] Nothing of {home} runs any more." if ran else f"Nothing ran in {home}.", highlight=False, soft_wrap=True)
     if told:
         screen.print(f"[yellow]•[/] {told}", highlight=False)
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import AnnotationRevision, Capture, Image, Label, Review
+from labelwheel.errors import NotFoundError
 from sync.review.states import JUDGED
 
 STATUSES = ("approved", "waiting", "rejected", "superseded", "withdrawn")
@@ -44,6 +45,14 @@ def listing(
         query = query.where(Image.sha256.startswith(image.lower(), autoescape=True) | Image.id.in_(named))
     rows = session.execute(query.order_by(Label.annotated_at.desc(), Label.id.desc()).limit(limit)).tuples()
     return [_as_row(label, sha256, key, task, judged) for label, sha256, key, task, judged in rows]
+
+
+def known_annotator(session: Session, project_id: int, name: str) -> None:
+    """NotFoundError for a name under which nobody has drawn a label, with those under which somebody has."""
+    names = list(session.scalars(select(Label.annotator).where(Label.project_id == project_id).distinct().order_by(Label.annotator)))
+    if name not in names:
+        told = f"Labels are of {', '.join(names[:20])}." if names else "Nobody has labelled an image yet."
+        raise NotFoundError(f"No label is of {name!r}.", told)
 
 
 def _status_of(label: Label, judged: str | None) -> str:

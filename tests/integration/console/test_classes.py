@@ -28,6 +28,7 @@ def say(line: Line, monkeypatch: pytest.MonkeyPatch) -> Any:
     def typed(*words: str, code: int = 0) -> Any:
         done = CliRunner().invoke(app, ["classes", *words, *([] if code else ["--json"])], catch_exceptions=bool(code))
         assert done.exit_code == code, done.output
+        assert "model deployed" not in done.output, "the answer says it; a log line beside it only disturbs"
         return done.exception if code else json.loads(done.stdout)
 
     return typed

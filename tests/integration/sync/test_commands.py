@@ -32,7 +32,8 @@ def test_a_person_looks_ahead_pauses_and_lets_go_on(line: Line, monkeypatch: pyt
 
     say("pause", "selection", "--why", "Stocktaking.")
     assert "Stocktaking." in json.loads(say("select", "--dry-run", "--json"))["why_nothing"]
-    assert "paused already" in say("pause", "selection", "--why", "Lunch.")
+    again = say("pause", "selection", "--why", "Lunch.")
+    assert "paused already" in again and "Stocktaking." in again and "labelwheel resume selection" in again
     assert "0 captures" in say("select")
     assert "Stocktaking." in say("queue")
     with line.database.read() as session:

@@ -401,3 +401,11 @@ def test_the_command_lists_rebuilds_and_withdraws(tray: Tray) -> None:
     assert told("rebuild", "--check")["differing"] == []
     assert len(told("withdraw", "--annotator", BERT, "--undo")["labels"]) == 1
     assert told("list", "--status", "withdrawn") == []
+    strange = (
+        CliRunner()
+        .invoke(
+            app, ["labels", "withdraw", "--annotator", "bret"], env={"LABELWHEEL_LABEL_STUDIO_URL": tray.line.settings.label_studio_url}
+        )
+        .exception
+    )
+    assert isinstance(strange, NotFoundError) and strange.cure == f"Labels are of {ANNA}, {BERT}."

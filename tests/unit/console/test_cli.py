@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from console.cli import MEANT, app
 from console.queue import QueueReason, QueueStatus
+from console.reference import commands
 from labelwheel.database.tables import QUEUE_STATUSES, REASONS
 from labelwheel.errors import DatabaseMissing
 from labelwheel.settings import get_settings
@@ -54,6 +55,15 @@ def test_another_tools_word_is_no_command_of_ours_and_leads_to_one() -> None:
 
 def test_ps_names_the_home_in_which_nothing_runs(folder: Path) -> None:
     assert folder.name in CliRunner().invoke(app, ["ps"]).output.replace("\n", "")
+
+
+def test_down_says_that_nothing_ran(folder: Path) -> None:
+    assert f"Nothing ran in {folder / 'var'}" in CliRunner().invoke(app, ["down"]).output.replace("\n", "")
+
+
+def test_every_argument_and_option_of_every_command_is_explained() -> None:
+    silent = re.findall(r"^- `[^`]*`$", commands(), re.MULTILINE)
+    assert not silent
 
 
 def test_a_misspelt_variable_is_named_beside_the_answer_of_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
