@@ -73,7 +73,8 @@ def simulate(
     learning rate, replay and all of selection are those of the settings. A run that was killed goes on where it stopped when it is given
     the same --seed; one with more seeds or strategies keeps what there is.
 
-    The source of an image is its sub-folder below images/, else its file name up to the first `_`.
+    The source of an image is its sub-folder below images/, else its file name up to the first `_`. Of a folder that `labelwheel export` wrote,
+    it is what manifest.json says.
 
     Example: labelwheel simulate --data ~/boards
 
@@ -107,6 +108,8 @@ def simulate(
         parts=parts,
         jobs=jobs or min(2, os.cpu_count() or 1),
     )
+    if not data.is_dir():
+        raise InputError(f"{data} is not a folder.", "Name one of labelled images: `--data FOLDER`.")
     aside = Console(stderr=True) if as_json else screen
     aside.print(f"seed {first}" + (f" to {wanted.seeds[-1]}" if seeds > 1 else "") + f"; repeat with --seed {first}", highlight=False)
     found = simulate(wanted, aside)

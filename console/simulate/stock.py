@@ -69,7 +69,7 @@ def take_stock(folder: Path, store: ImageStore, cut: Cut, settings: Settings) ->
 
     An image without labels, a damaged one and one that is there twice are named and left out. Raises InputError when none is left.
     """
-    found = survey(folder)
+    found, sources = survey(folder), exported_sources(folder)
     photos: dict[str, list[Photo]] = {}
     faults = list(found.faults)
     for sample in found.samples:
@@ -78,7 +78,8 @@ def take_stock(folder: Path, store: ImageStore, cut: Cut, settings: Settings) ->
             original, seen = _read(sample, settings, faults)
             if original in photos:
                 raise InputError("the same image is there under another name")
-            photos[original] = [_photo(part, original, _source(folder.resolve(), sample), store, cut) for part in _parts(*seen, cut.parts)]
+            source = sources.get(sample.path.resolve()) or _source(folder.resolve(), sample)
+            photos[original] = [_photo(part, original, source, store, cut) for part in _parts(*seen, cut.parts)]
         except (LabelwheelError, OSError, UnicodeError) as error:  # one bad image never stops the rest
             faults.append(f"{sample.name}: {error}")
     if not photos:
@@ -140,6 +141,15 @@ def _scaled(box: LabelledBox, across: float, down: float) -> LabelledBox:
 
 def _key(digest: str, boxes: tuple[LabelledBox, ...]) -> str:
     return hashlib.sha256(json.dumps([digest, [box.as_dict() for box in boxes]]).encode()).hexdigest()
+
+
+def exported_sources(folder: Path) -> dict[Path, str]:
+    """Image file → its source, from the manifest.json of an export of ours, whose folders are splits; {} where there is none to read."""
+    try:
+        items = json.loads((folder / "manifest.json").read_bytes())["items"]
+        return {(folder / item["file"]).resolve(): str(item["source"]) for item in items if item.get("file") and item.get("source")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # somebody else's file of this name
+        return {}
 
 
 def _source(root: Path, sample: Sample) -> str:

@@ -166,6 +166,7 @@ class Folder:
             "labels": labels,
             "file": image,
             "split": sample.split,
+            **({"source": sample.source} if sample.source else {}),
             "regions_in": sample.drawing.regions,
             "regions_out": kept.regions,
             "dropped": _dropped(kept),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from console.export import export_folder, files, gathered, zipped
+from console.simulate.stock import Cut, Stock, take_stock
 from labelwheel.database import Database
 from labelwheel.database.tables import AnnotationRevision, Image, Label, Project
 from labelwheel.errors import ConflictError, InputError
@@ -68,6 +69,8 @@ def test_zip_and_folder_are_the_same_and_ultralytics_reads_them(
 
     assert zip_of(pieces()) == written
     assert b"".join(pieces()) == b"".join(pieces())
+    taken = list(take_stock(tmp_path / "out", ImageStore(tmp_path / "small"), Cut(64), settings))[-1]
+    assert isinstance(taken, Stock) and {photo.source for photo in taken.photos} == set(counts["sources"]) and len(taken.photos) == 7
     assert all(digest(content) == Path(name).stem for name, content in written.items() if name.startswith("images/"))
     assert {name.split("/")[0] for name in zip_of(pieces(images=False))} == {"labels", "data.yaml", "manifest.json"}
     assert corrupt(tmp_path / "out") == {"train": (5, 5, 0), "val": (2, 2, 0)}

@@ -54,6 +54,11 @@ def test_a_simulation_that_was_cut_short_gives_the_figures_of_one_that_was_not(c
     assert [path for path in again if again[path] != done[path]] == [lost]
 
 
+def test_a_folder_that_is_none_is_said_before_a_seed_is_drawn(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["simulate", "--data", str(tmp_path / "nowhere")])
+    assert isinstance(result.exception, InputError) and result.output == ""
+
+
 def test_results_that_cannot_be_written_are_told_at_once(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     result = CliRunner().invoke(app, command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_bad_images_are_named_and_left_out(folder: Path, tmp_path: Path) -> None
     assert stock.labels == ("crack", "dent")
     faults = " ".join(stock.faults)
     assert all(word in faults for word in ("line-a_3.png: no label", "copy.png: the same image", "damaged.png: The image is damaged"))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "source"),
+    [
+        ({"items": [{"file": "images/line-a_1.png", "source": "line-9"}, {"file": None, "source": "x"}, {"file": "a"}]}, "line-9"),
+        ({"items": {"of": "another program"}}, "line-a"),
+        ([], "line-a"),
+    ],
+)
+def test_an_exports_manifest_says_the_sources_and_any_other_nothing(folder: Path, tmp_path: Path, manifest: object, source: str) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (photo,) = _stock(folder, tmp_path / "store", Cut(80)).photos
+    assert photo.source == source
 
 
 def test_parts_are_photographs_of_their_own_of_one_original(folder: Path, tmp_path: Path) -> None:
