@@ -3,7 +3,7 @@
 A label becomes an annotation there, a skip a cancelled one, an approval the ground-truth star; what Label Studio has no place for,
 who approved, rejected or flagged and why, is a row in `review`. Afterwards the task is mirrored as the pull does it.
 
-Exactly once in effect. An annotation carries a key made of who answered what: as `unique_id`, of which Label Studio takes one, and as
+Exactly once in effect. An annotation carries a key made of who answered what, and after what: as `unique_id`, of which Label Studio takes one, and as
 `import_id`, which its lists show. So a double click, a retry after an answer that was lost, or after a kill at any line, finds what is
 there and writes nothing. The key is noted in `answer` first: whoever mirrors the annotation knows its author.
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,16 +23,18 @@ from sqlalchemy import select
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Answer, LsTask, Project, QueueEvent, QueueItem, utcnow
+from labelwheel.database.tables import Answer, LsTask, Project, QueueEvent, QueueItem, Review, utcnow
 from labelwheel.errors import ConflictError, InputError, LabelStudioError
 from labelwheel.labelstudio.client import KEY
 from labelwheel.labelstudio.port import Studio
 from labelwheel.lease import HeldLease, hold
-from labelwheel.project import current_project
+from labelwheel.project import current_classes, current_project
 from labelwheel.settings import Settings
+from labelwheel.vision.class_map import ClassMap
+from labelwheel.vision.class_view import shown_under
 from labelwheel.vision.detection import LabelledBox
-from labelwheel.vision.drawn import to_drawn
-from labelwheel.vision.label_config import parse
+from labelwheel.vision.drawn import from_regions, to_drawn
+from labelwheel.vision.label_config import ControlTag, parse, trained_tags
 from sync.exchange.desk import Desk
 from sync.exchange.mirror import identity, mirror_tasks
 from sync.exchange.push import push_item
@@ -55,6 +57,7 @@ FLAGGED_PRIORITY = 2.0  # before audits, which have 1
 
 PATIENCE_SECONDS = 10.0  # for somebody who answers the same item, and for a pull under way
 LEASE_SECONDS = 30.0  # a killed door blocks its item no longer
+EQUAL = 0.01  # pixels by which an edge of the same box may be off: Label Studio keeps percent
 SLACK = 1.0  # pixels by which a box may stick out of its image
 
 
@@ -91,7 +94,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What makes an annotation known as a certain answer: a UUID for `unique_id`, 52 bits for `import_id` (JavaScript keeps no more)."""
+    """What makes an annotation known as a certain answer, given once: a UUID for `unique_id`, 52 bits for `import_id` (JavaScript keeps no more)."""
 
     unique_id: str
     import_id: int
@@ -134,10 +137,12 @@ def label(window: Window, item_id: int, boxes: Sequence[LabelledBox], said: Said
     Answers the item as it stands then. Raises NotFoundError, InputError for a box that cannot be drawn, Answered (409), LabelStudioError.
     """
     image, tags = _item(window, item_id).image, parse(window.project.label_config)
-    boxes = [fitted(box, image.width, image.height) for box in boxes]
+    boxes = [fitted(box, image.width, image.height) for box in drawable(boxes, tags, _classes(window))]
     to_drawn(boxes, tags, image.width, image.height, "")  # what cannot be drawn makes no task
     with _turn(window, item_id, "label", said) as turn:
         said = _as_known(turn, said)
+        if _is_last_word(window, turn, "label", said, boxes):
+            return _state(window, item_id)
         key = key_of("label", turn, said.who, [[box.label, *box.box.as_tuple()] for box in boxes])
         result = to_drawn(boxes, tags, image.width, image.height, f"{key.unique_id[:8]}-")
         fields = {"lead_time": seconds} if seconds is not None else {}
@@ -148,6 +153,8 @@ def skip(window: Window, item_id: int, said: Said) -> Json:
     """Say that nobody can or shall label the item: a cancelled annotation in Label Studio. Answers and raises as `label`."""
     with _turn(window, item_id, "skip", said) as turn:
         said = _as_known(turn, said)
+        if _is_last_word(window, turn, "skip", said, []):
+            return _state(window, item_id)
         return _annotate(window, turn, "skip", said, key_of("skip", turn, said.who, []), result=[], was_cancelled=True)
 
 
@@ -201,9 +208,26 @@ def fitted(box: LabelledBox, width: int, height: int) -> LabelledBox:
     return LabelledBox(box.label, inside, box.region_id, box.origin)
 
 
+def drawable(boxes: Iterable[LabelledBox], tags: Sequence[ControlTag], classes: ClassMap) -> list[LabelledBox]:
+    """The boxes under labels of the label config: a class that was renamed is drawn by the label that shows it. Others stay as they are."""
+    mine = shown_under(trained_tags(tags), classes)
+    return [replace(box, label=_drawn_by(box.label, mine)) for box in boxes]
+
+
+def _drawn_by(label: str, tags: Sequence[ControlTag]) -> str:
+    if any(label in tag.labels for tag in tags):
+        return label
+    return next((found[0] for tag in tags if (found := tag.shows(label, 0))), label)
+
+
 def key_of(act: str, turn: Turn, who: str, content: Sequence[Any]) -> Key:
-    """The key of an answer. The task's moment of creation is in it: Label Studio gives ids again, and takes a `unique_id` once per server."""
-    said = [turn.task["id"], turn.task["created_at"], turn.key, act, who, sorted(content)]
+    """The key of an answer to what was said last of the task, so that the same one may be given again after another.
+
+    The task's moment of creation is in it: Label Studio gives ids again, and takes a `unique_id` once per server.
+    """
+    last = _last(turn.task)
+    after = [last["id"], last["created_at"], last["updated_at"]] if last else []
+    said = [turn.task["id"], turn.task["created_at"], turn.key, act, who, after, sorted(content)]
     digest = hashlib.sha256(json.dumps(said).encode()).digest()
     return Key(str(uuid.UUID(bytes=digest[:16])), int.from_bytes(digest[16:23], "big") >> 4 or 1)
 
@@ -263,11 +287,54 @@ def _as_known(turn: Turn, said: Said) -> Said:
 
 
 def _annotate(window: Window, turn: Turn, act: str, said: Said, key: Key, **annotation: Any) -> Json:
-    if not _there(turn.task, key):
-        _demand(window, turn.item, act, said)
-        _note(window, turn, act, said, key)
-        _write(window, turn, said, key, annotation)
+    _demand(window, turn.item, act, said)
+    _note(window, turn, act, said, key)
+    _write(window, turn, said, key, annotation)
     return _state(window, turn.item.id)
+
+
+def _is_last_word(window: Window, turn: Turn, act: str, said: Said, boxes: Sequence[LabelledBox]) -> bool:
+    """Whether this very answer is what was said last of the task, and stands as it was given: then it comes again, and is not written.
+
+    Given again after another one, or after an edit, it is a new answer. So it is after it was rejected or withdrawn, for somebody who
+    says where the item stands now; Elsewhere for somebody who does not.
+    """
+    last = _last(turn.task)
+    if last is None or not _is_answer(window, turn, last, act, said.who) or not _says(window, turn, last, act, boxes):
+        return False
+    if not _is_refused(window, last):
+        return True
+    _demand(window, turn.item, act, said if said.status else replace(said, status="pushed"))
+    return False
+
+
+def _is_refused(window: Window, annotation: Json) -> bool:
+    """Whether what was said last of an annotation is that it does not count."""
+    mine = (Review.project_id == window.project.id, Review.unique_id == identity(annotation), Review.verdict != "submitted")
+    with window.database.read() as session:
+        said = session.scalar(select(Review.verdict).where(*mine).order_by(Review.id.desc()).limit(1))
+    return said in ("rejected", "withdrawn")
+
+
+def _is_answer(window: Window, turn: Turn, annotation: Json, act: str, who: str) -> bool:
+    """Whether an annotation is an answer of theirs that came through a door of ours."""
+    mine = (Answer.project_id == window.project.id, Answer.key == turn.key, Answer.digest == (annotation.get("import_id") or 0))
+    with window.database.read() as session:
+        return session.scalar(select(Answer.id).where(*mine, Answer.act == act, Answer.who == who)) is not None
+
+
+def _says(window: Window, turn: Turn, annotation: Json, act: str, boxes: Sequence[LabelledBox]) -> bool:
+    if act == "skip" or annotation.get("was_cancelled"):
+        return act == "skip" and bool(annotation.get("was_cancelled"))
+    image, tags = turn.item.image, parse(window.project.label_config)
+    drawn, left_out = from_regions(annotation.get("result") or [], tags, image.width, image.height)
+    same = len(drawn) == len(boxes) and all(any(_equal(box, other) for other in drawn) for box in boxes)
+    return same and not left_out
+
+
+def _equal(one: LabelledBox, other: LabelledBox) -> bool:
+    off = (abs(a - b) for a, b in zip(one.box.as_tuple(), other.box.as_tuple(), strict=True))
+    return one.label == other.label and max(off) <= EQUAL
 
 
 def _there(task: Json, key: Key) -> bool:
@@ -317,6 +384,11 @@ def _say(window: Window, annotation: Json, verdict: str, said: Said) -> None:
         give(session, window.project, window.reading, identity(annotation), verdict, said.who, said.why)
 
 
+def _last(task: Mapping[str, Any]) -> Json | None:
+    """The annotation, or skip, that was made or changed last."""
+    return max(task.get("annotations") or [], key=lambda annotation: (annotation["updated_at"], annotation["id"]), default=None)
+
+
 def newest(task: Mapping[str, Any]) -> Json | None:
     """The annotation of a task that was submitted or changed last, skips aside."""
     standing = [annotation for annotation in task.get("annotations") or [] if not annotation.get("was_cancelled")]
@@ -358,6 +430,11 @@ def _desk(window: Window) -> Desk:
 def _item(window: Window, item_id: int) -> QueueItem:
     with window.database.read() as session:
         return find(session, window.project.id, item_id)
+
+
+def _classes(window: Window) -> ClassMap:
+    with window.database.read() as session:
+        return current_classes(session, window.project.id)
 
 
 def _row(window: Window, item_id: int) -> LsTask | None:

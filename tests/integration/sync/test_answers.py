@@ -15,7 +15,9 @@ from labelwheel.errors import ConflictError, InputError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.lease import hold
+from labelwheel.project import change_classes
 from labelwheel.settings import PREFIX, get_settings
+from labelwheel.vision.class_change import rename
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync.exchange import reset
@@ -115,6 +117,36 @@ def test_what_was_committed_and_not_seen_yet_is_not_written_again(place: Place) 
 def test_a_label_of_a_user_of_label_studio_is_theirs_there_too(place: Place) -> None:
     said = answer.label(place.window(), place.items()[0], [], Said("Second@labelwheel.local", "", "pending"))
     assert (place.rows()[0]["completed_by"], said["labels"][0]["annotator"]) == (2, USERS[1]), "by their own address"
+
+
+def test_a_correction_back_to_an_earlier_answer_is_an_answer_and_a_retry_is_none(either_place: Place) -> None:
+    place, item = either_place, either_place.items()[0]
+    more = [*BOXES, LabelledBox("open", Box(50, 12.8, 70, 38.4))]
+
+    def given(boxes: list[LabelledBox], status: str | None) -> tuple[int, int]:
+        """How many boxes count, and how many annotations there are, after the answer and after a retry of it."""
+        [said, again] = [answer.label(place.window(), item, boxes, Said(ANNA.who, "", status)) for _ in range(2)]
+        assert said == again
+        return len(said["labels"][0]["boxes"]), len(place.rows())
+
+    assert [given(BOXES, None), given(more, "approved"), given(BOXES, "approved")] == [(1, 1), (2, 2), (1, 3)]
+    place.twin.server.edit(place.rows()[-1]["id"], 2, result=[])
+    assert given(BOXES, "approved") == (1, 4), "somebody had edited it meanwhile"
+    answer.reject(place.window(), item, Said("boss"))
+    with pytest.raises(Answered) as refusal:
+        answer.label(place.window(), item, BOXES, ANNA)
+    assert refusal.value.item["status"] == "approved", "what was there before counts again; who did not see the rejection is told"
+    assert given(BOXES, "approved")[1] == 5
+
+
+def test_an_answer_may_use_todays_names_of_classes(place: Place) -> None:
+    with place.database.write() as session:
+        change_classes(session, place.line.project.id, lambda classes: rename(classes, "open", "gap"), "boss", "")
+    boxes = [dataclasses.replace(BOXES[0], label=label) for label in ("gap", "open", "short")]
+    said = answer.label(place.window(), place.items()[0], boxes, ANNA)
+    assert [box["label"] for box in said["labels"][0]["boxes"]] == ["open", "open", "short"]
+    with pytest.raises(InputError, match="no label 'hole'"):
+        answer.label(place.window(), place.items()[1], [dataclasses.replace(BOXES[0], label="hole")], ANNA)
 
 
 def test_one_person_is_one_however_their_address_is_spelt(place: Place) -> None:

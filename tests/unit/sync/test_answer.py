@@ -88,9 +88,10 @@ def test_a_key_is_the_same_for_the_same_answer_and_no_other() -> None:
         key_of("label", turn(), "anna", boxes[:1]),
         key_of("label", turn(created_at="2026-11-27T09:00:00Z"), "anna", boxes),
         key_of("label", turn(id=8), "anna", boxes),
+        key_of("label", turn(annotations=[{"id": 1, "created_at": "a", "updated_at": "b"}]), "anna", boxes),
     ]
-    assert len({key.unique_id, *(other.unique_id for other in others)}) == 6
-    assert len({key.import_id, *(other.import_id for other in others)}) == 6
+    assert len({key.unique_id, *(other.unique_id for other in others)}) == 7
+    assert len({key.import_id, *(other.import_id for other in others)}) == 7
 
 
 @given(st.text(max_size=20))
