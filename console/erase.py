@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database import Database, get_database
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, Image, Project, TrainingRun
-from labelwheel.errors import AlreadyRunning, LabelStudioError
+from labelwheel.errors import AlreadyRunning, ConflictError, LabelStudioError
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.project import current_project
 from labelwheel.resolver.cache import ImageCache
@@ -112,7 +112,7 @@ def lines(done: Erased) -> Iterator[str]:
 def _tasks(database: Database, client: LabelStudio, project: Project, image: Image) -> tuple[Tasks, str]:
     try:
         return delete_tasks(database, client, project, image), ""
-    except LabelStudioError as error:  # the rest shall go all the same
+    except (ConflictError, LabelStudioError) as error:  # the rest shall go all the same
         return Tasks([], []), f"Its tasks are still in Label Studio. {error.message}"
 
 

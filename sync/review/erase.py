@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from labelwheel.database import Database
 from labelwheel.database.tables import (
@@ -25,9 +25,13 @@ from labelwheel.database.tables import (
     QueueItem,
     utcnow,
 )
-from labelwheel.errors import InputError, NotFoundError
-from labelwheel.labelstudio.client import LabelStudio
+from labelwheel.errors import ConflictError, InputError, NotFoundError
+from labelwheel.labelstudio.port import Studio
+from labelwheel.lease import hold
+from sync.exchange.desk import keep
 from sync.exchange.mirror import import_key
+from sync.exchange.reset import look
+from sync.exchange.task import task_key
 from sync.queue import move
 from sync.review.reading import Reading
 from sync.review.settle import settle
@@ -104,15 +108,30 @@ def bury(database: Database, project: Project, reading: Reading, image: Image, w
         _empty_labels(session, image.id)
 
 
-def delete_tasks(database: Database, client: LabelStudio, project: Project, image: Image) -> Tasks:
-    """Delete the image's tasks in Label Studio, as many rounds and twins as there are; again finds none."""
-    with database.read() as session:
-        rows = session.execute(select(LsTask.key, LsTask.adopted).join(QueueItem).where(QueueItem.image_id == image.id)).tuples()
-        adopted = dict(rows.all())
-    found = client.find_tasks(project.ls_project_id, list(adopted))
-    ours = sorted(task for key, tasks in found.items() if not adopted[key] for task in tasks)
-    client.delete_tasks(project.ls_project_id, ours)
+def delete_tasks(database: Database, client: Studio, project: Project, image: Image) -> Tasks:
+    """Delete the image's tasks in Label Studio, as many rounds and twins as there are; again finds none.
+
+    Those, too, that a push has sent and not recorded, as their answer was lost. Raises ConflictError while a push or refresh is under way,
+    and LabelStudioError, WentBack among them.
+    """
+    with hold(database, f"push:{project.id}") as lease:
+        if lease is None:
+            raise ConflictError("A push or a refresh is under way.", "Ask again in a minute.")
+        look(client, project)
+        adopted = _keys(database, image)
+        found = client.find_tasks(project.ls_project_id, list(adopted))
+        ours = sorted(task for key, tasks in found.items() if not adopted[key] for task in tasks)
+        keep(lease)
+        client.delete_tasks(project.ls_project_id, ours)
     return Tasks(ours, sorted(task for key, tasks in found.items() if adopted[key] for task in tasks))
+
+
+def _keys(database: Database, image: Image) -> dict[str, bool]:
+    """Keys under which Label Studio may have tasks of the image, and whether others made them."""
+    mine = QueueItem.image_id == image.id
+    with database.read() as session:
+        sent = {task_key(item): False for item in session.scalars(select(QueueItem).where(mine).options(joinedload(QueueItem.image)))}
+        return sent | dict(session.execute(select(LsTask.key, LsTask.adopted).join(QueueItem).where(mine)).tuples().all())
 
 
 def allow(database: Database, image: Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,17 @@ from labelwheel.database.tables import (
     QueueItem,
     TrainingRun,
 )
-from labelwheel.errors import AlreadyRunning, InputError, NotFoundError
+from labelwheel.errors import AlreadyRunning, InputError, LabelStudioUnreachable, NotFoundError
 from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.twin_server import TwinServer
+from labelwheel.lease import hold
 from retrain.dataset import content, version, yolo
 from sync.review.erase import allow, find_image
 from sync.review.rebuild import rebuild
 from tests.fixtures.line import Line
 from tests.fixtures.plant import USERS, Plant
 from tests.fixtures.tasks import Tray, annotation, drawn
+from tests.fixtures.trouble import LOST_AFTER, Trouble, Troubled
 
 NOBODY = LabelStudio("http://127.0.0.1:9", "no-token", timeout=1)
 
@@ -242,3 +245,19 @@ def test_its_tasks_go_of_every_round_and_twin_but_not_those_that_others_made(lin
     plant.server.annotate(other, [drawn(20)])
     plant.pull()
     assert plant.in_force() == {}, "nothing of it comes back"
+
+
+def test_a_task_whose_answer_was_lost_goes_too_and_none_is_erased_under_a_push(line: Line) -> None:
+    plant = Plant(line, TwinServer(USERS))
+    trouble = Trouble(faults=deque([LOST_AFTER]))
+    client, plant.client = plant.client, Troubled(plant.client, trouble)
+    with pytest.raises(LabelStudioUnreachable):
+        plant.pushed(1)
+    plant.client = client
+    (task,) = plant.server.rows.tasks
+    with hold(line.database, f"push:{plant.line.project.id}"):
+        done = erase(line.settings, client, "c-1", "boss", "why")
+    assert (done.tasks, done.error) == ([], "Its tasks are still in Label Studio. A push or a refresh is under way.")
+    assert erase(line.settings, client, "c-1", "boss", "why").tasks == [task]
+    assert plant.push() == 0
+    assert plant.server.rows.tasks == {}
