@@ -117,13 +117,20 @@ class Adoption:
         source, agreement = self._copied(scratch), None
         if self._offer.is_code:
             source, agreement = self._unpacked(scratch, tell)
-        info = Detector(source, threads=self._settings.detector_threads).info
+        info = self._info(source)
         matching = self._match(info.labels, info.task)
         if not self._offer.is_code:
             tell(matching)
         matching.demand()
         relabel(source, scratch / "model.onnx", matching.groups, info)
         return matching, agreement
+
+    def _info(self, source: Path) -> ModelInfo:
+        """What the file says of itself. What is wrong with it is said of the file that was named, not of our copy."""
+        try:
+            return Detector(source, threads=self._settings.detector_threads).info
+        except ModelError as error:
+            raise ModelError(error.message.replace(str(source), str(self._offer.path)), error.cure) from error
 
     def _copied(self, scratch: Path) -> Path:
         """A copy to work on: what is loaded is what was hashed, whatever happens to the file meanwhile."""

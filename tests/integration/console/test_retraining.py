@@ -115,7 +115,9 @@ def test_a_receipt_says_what_is_not_known(client: FlaskClient, filled: Project, 
 def test_the_page_can_end_a_run(client: FlaskClient, filled: Project) -> None:
     log_in(client)
     client.post("/api/retraining/trigger")
-    token = csrf_of(client.get("/").text)
+    page = client.get("/").text
+    assert "Training is under way</button>" in page and "holds it back:</span> Training" in page and "lets it:</span>" in page
+    token = csrf_of(page)
     assert client.post("/cancel", data={"csrf_token": token}).location == "/"
     assert client.get("/api/retraining/history?limit=1").json["runs"][0]["error"] == "Cancelled by engineer."
     client.post("/cancel", data={"csrf_token": token})

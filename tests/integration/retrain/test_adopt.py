@@ -123,6 +123,9 @@ def test_what_cannot_be_served_is_refused_and_leaves_nothing(
     segments = write_model(tmp_path / "s.onnx", metadata={**METADATA, "task": "segment"})
     for path, error in ((segments, ModelError), (tmp_path / "absent.onnx", InputError), (Path(__file__), InputError)):
         assert isinstance(command("import", path).exception, error)
+    (damaged := tmp_path / "damaged.onnx").write_bytes(foreign.read_bytes()[:100])
+    told = str(command("import", damaged).exception)
+    assert str(damaged) in told and "import-" not in told, "it is said of the file that was named"
     assert isinstance(command("deploy", 9, "--note", "x").exception, NotFoundError)
     assert counts(database) == [0, 0, 0]
     assert not list((settings.home / "models").glob("*import-*/*"))
