@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from labelwheel.errors import LabelStudioError, PredictionsDropped
 from labelwheel.labelstudio.connection import Connection
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 KEY = "labelwheel_key"
 KEY_COLUMN = f"data.{KEY}"
@@ -199,12 +200,11 @@ class LabelStudio:
 
     def tasks(self, project_id: int, ids: Iterable[int]) -> dict[int, Json]:
         """Whole tasks by id, with their predictions; those that are gone are absent. Unlike a task opened alone, no ML backend is called."""
-        wanted = sorted(set(ids))
-        if not wanted:
-            return {}
-        between = [_condition("id", "less", "Number", wanted[-1] + 1)]
-        found = self._by_id(project_id, between, page_size=TASKS_PER_REQUEST, after=wanted[0] - 1, fields="all")
-        return {int(task["id"]): task for task in found if int(task["id"]) in wanted}
+        found: dict[int, Json] = {}
+        for chunk in _chunks(sorted(set(ids)), TASKS_PER_REQUEST):  # by list, not by range: what lies between would be read whole
+            conditions = [_condition("id", "in_list", "Number", chunk)]
+            found |= {int(task["id"]): task for task in self._by_id(project_id, conditions, page_size=TASKS_PER_REQUEST, fields="all")}
+        return found
 
     def update_task(self, task_id: int, data: Json) -> None:
         """Replace the task's `data` as a whole. Predictions and annotations stay; no webhook is sent."""
@@ -327,5 +327,5 @@ def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))

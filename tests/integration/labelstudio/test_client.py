@@ -78,3 +78,16 @@ def test_a_404_is_no_empty_list(tiny_backend: Any, look: Callable[[LabelStudio],
     tiny_backend.answer = lambda path, _: (404, body)
     with pytest.raises(LabelStudioError, match="404"):
         look(LabelStudio(tiny_backend.url, "0" * 40))
+
+
+def test_tasks_far_apart_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, asked = LabelStudio("http://127.0.0.1:9", "0" * 40), list[str]()
+
+    def read(path: str, **query: Any) -> Any:
+        asked.append(query["query"])
+        return {"tasks": [{"id": 5}, {"id": 19_990}]}
+
+    monkeypatch.setattr(client.connection, "read", read)
+    assert sorted(client.tasks(1, [19_990, 5])) == [5, 19_990]
+    [query] = asked
+    assert "[5, 19990]" in query, "what lies between is not read"
