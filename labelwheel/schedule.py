@@ -31,6 +31,8 @@ from labelwheel.database.tables import (
     TrainingRun,
     utcnow,
 )
+from labelwheel.errors import NotFoundError
+from labelwheel.project import current_project
 from labelwheel.serving import DEFAULT_TAG
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION
@@ -70,7 +72,7 @@ def turn(database: Database, settings: Settings, now: datetime) -> list[str]:
             sweep(database, now)
         else:
             queue.ring(name)
-    if _hints_wait(database) and claim(database, "hints", fire_time(now, HINT_SECONDS)):
+    if _hints_wait(database, settings) and claim(database, "hints", fire_time(now, HINT_SECONDS)):
         queue.ring("sync.pull")
     return fired
 
@@ -117,9 +119,14 @@ def _stalled_runs(silent_since: datetime) -> Select[int]:
     return select(TrainingRun.id).where(TrainingRun.status.in_(ACTIVE_RUN_STATUSES), silent)
 
 
-def _hints_wait(database: Database) -> bool:
+def _hints_wait(database: Database, settings: Settings) -> bool:
+    """Of the project that the wheel turns for: those of another one would ring without end for a pull that is not theirs."""
     with database.read() as session:
-        return bool(session.scalar(select(exists().where(Hint.handled_at.is_(None)))))
+        try:
+            project = current_project(session, settings)
+        except NotFoundError:
+            return False
+        return bool(session.scalar(select(exists().where(Hint.handled_at.is_(None), Hint.project_id == project.id))))
 
 
 def claim(database: Database, name: str, moment: datetime) -> bool:

@@ -24,6 +24,7 @@ from labelwheel.database.tables import (
     Hint,
     Image,
     ModelVersion,
+    Project,
     QueueItem,
     TrainingRun,
     utcnow,
@@ -127,19 +128,27 @@ def test_a_flushed_server_gets_back_what_the_database_says_is_due(bell: Redis, s
 
 def test_while_hints_wait_the_pull_is_rung_for_every_few_seconds(bell: Redis, sqlite_database: Database) -> None:
     now, pause = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(seconds=schedule.HINT_SECONDS)
-    schedule.turn(sqlite_database, Settings(), now)
-    rung, project = [], add_project(sqlite_database)
+    rung, project, former = [], add_project(sqlite_database), add_project(sqlite_database, 2)
+    settings = Settings(label_studio_name=project.ls_url)
+    with sqlite_database.write() as session:
+        session.get_one(Project, former.id).title = "A former one"
+    schedule.turn(sqlite_database, settings, now)
+    with sqlite_database.write() as session:
+        session.add(Hint(project_id=former.id, action="ANNOTATION_CREATED", task_ids=[1]))
+    bell.flushall()
+    schedule.turn(sqlite_database, settings, now)
+    assert waiting() == [], "another project's hint is none of ours"
     with sqlite_database.write() as session:
         session.add_all(Hint(project_id=project.id, action="ANNOTATION_CREATED", task_ids=[n]) for n in range(20))
     for moment in (now, now, now + pause):
         bell.flushall()
-        schedule.turn(sqlite_database, Settings(), moment)
+        schedule.turn(sqlite_database, settings, moment)
         rung.append(waiting())
     assert rung == [["sync-pull"], [], ["sync-pull"]]
     with sqlite_database.write() as session:
         session.execute(update(Hint).values(handled_at=now))
     bell.flushall()
-    schedule.turn(sqlite_database, Settings(), now + 2 * pause)
+    schedule.turn(sqlite_database, settings, now + 2 * pause)
     assert waiting() == []
 
 
