@@ -110,11 +110,15 @@ class PredictionsDropped(LabelStudioError):
     """`stored`: how many it took; what was left out did not fit the label config."""
 
     code = "predictions_dropped"
+    stored = 0
 
-    def __init__(self, stored: int, sent: int) -> None:
-        message = f"Label Studio stored {stored} of {sent} predictions."
-        super().__init__(message, "Check their labels and control names against the project's label config.")
-        self.stored = stored
+    @classmethod
+    def of(cls, stored: int, sent: int) -> PredictionsDropped:
+        """Of so many that were sent."""
+        cure = "Check their labels and control names against the project's label config."
+        error = cls(f"Label Studio stored {stored} of {sent} predictions.", cure)
+        error.stored = stored
+        return error
 
 
 class LabelStudioUnreachable(LabelStudioError):

@@ -230,7 +230,7 @@ class LabelStudio:
             return 0
         answer = self.connection.call(lambda sdk: sdk.projects.import_predictions(id=project_id, request=predictions))
         if answer.created != len(predictions):
-            raise PredictionsDropped(int(answer.created or 0), len(predictions))
+            raise PredictionsDropped.of(int(answer.created or 0), len(predictions))
         return len(predictions)
 
     def delete_predictions(self, project_id: int, task_ids: Iterable[int]) -> None:

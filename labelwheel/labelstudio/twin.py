@@ -161,7 +161,7 @@ class Twin:
         fitting = [entry for entry in predictions if not misfits(entry, tags)]
         stored = self.server.import_predictions(project_id, fitting)
         if stored != len(predictions):
-            raise PredictionsDropped(stored, len(predictions))
+            raise PredictionsDropped.of(stored, len(predictions))
         return stored
 
     def delete_predictions(self, project_id: int, task_ids: Iterable[int]) -> None:

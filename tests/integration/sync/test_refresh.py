@@ -140,7 +140,7 @@ def test_what_label_studio_drops_all_the_same_keeps_no_other_from_its_boxes(
     taken: Any = studio.client.import_predictions
 
     def dropping(project_id: int, made: list[dict[str, Any]]) -> int:
-        raise PredictionsDropped(taken(project_id, made[strict[0] :]), len(made))
+        raise PredictionsDropped.of(taken(project_id, made[strict[0] :]), len(made))
 
     monkeypatch.setattr(studio.client, "import_predictions", dropping)
     with pytest.raises(PredictionsDropped, match="stored 0 of 3"):
