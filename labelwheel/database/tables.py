@@ -204,7 +204,9 @@ class ModelVersion(Table):
     labels: Mapped[list[Any] | None]  # of a model that is not trained here; without them they are the class map's
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
-    class_map: Mapped[ClassMap] = relationship(lazy="joined")  # versions are looked at long after their session: `classes` needs it
+    class_map: Mapped[ClassMap] = relationship(
+        lazy="joined", innerjoin=True
+    )  # versions are looked at long after their session: `classes` needs it
 
     @property
     def title(self) -> str:
