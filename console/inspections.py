@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session, defer, joinedload
 
-from labelwheel.database.tables import Capture, Deployment, ModelVersion, Prediction, Project, QueueItem
+from labelwheel.database.tables import DEFAULT_TAG, Capture, Deployment, ModelVersion, Prediction, Project, QueueItem
 from labelwheel.errors import InputError
 from labelwheel.project import current_classes
-from labelwheel.serving import DEFAULT_TAG, detections_of
+from labelwheel.serving import detections_of
 from labelwheel.settings import Settings
 from labelwheel.shares import read_shares
 from labelwheel.vision.class_map import ClassMap

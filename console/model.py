@@ -172,7 +172,7 @@ def _slot(version: ModelVersion, alias: str) -> Slot:
 
 def _checked(name: str, longest: int) -> str:
     """What a label config can name."""
-    from labelwheel.serving import DEFAULT_TAG
+    from labelwheel.database.tables import DEFAULT_TAG
 
     if name == DEFAULT_TAG:
         raise InputError(f"{name!r} is what the champion's place is called in the tables.", "Choose another name.")

@@ -22,6 +22,7 @@ from labelwheel import queue
 from labelwheel.database import Database
 from labelwheel.database.tables import (
     ACTIVE_RUN_STATUSES,
+    DEFAULT_TAG,
     Deployment,
     Hint,
     PredictionRequest,
@@ -33,7 +34,6 @@ from labelwheel.database.tables import (
 )
 from labelwheel.errors import NotFoundError
 from labelwheel.project import current_project
-from labelwheel.serving import DEFAULT_TAG
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION
 

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, joinedload
 from labelwheel.ahead import ahead
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import Deployment, Image, Prediction, Project
+from labelwheel.database.tables import DEFAULT_TAG, Deployment, Image, Prediction, Project
 from labelwheel.errors import ExpiredError, InputError, LabelwheelError, ModelError
 from labelwheel.memory import give_back
 from labelwheel.project import current_classes
@@ -40,7 +40,6 @@ from labelwheel.vision.label_config import CHAMPION, Slot, parse, shown_tags
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-DEFAULT_TAG = "label"  # the champion's name in the table
 UNCHANGED = ClassMap()
 
 

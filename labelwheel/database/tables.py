@@ -38,6 +38,7 @@ ACTIVE_RUN_STATUSES = ("queued", "exporting", "training", "evaluating")
 ENDED_RUN_STATUSES = ("promoted", "kept_champion", "failed", "cancelled")
 
 IMPORTED = "import:"  # begins the identity of an annotation that came with a dataset; Label Studio's begin with a number
+DEFAULT_TAG = "label"  # the champion's name in `deployment.tag`
 
 _ACTIVE = "status IN ('queued', 'exporting', 'training', 'evaluating')"
 
@@ -204,9 +205,8 @@ class ModelVersion(Table):
     labels: Mapped[list[Any] | None]  # of a model that is not trained here; without them they are the class map's
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
-    class_map: Mapped[ClassMap] = relationship(
-        lazy="joined", innerjoin=True
-    )  # versions are looked at long after their session: `classes` needs it
+    # Versions are looked at long after their session, and `classes` needs it.
+    class_map: Mapped[ClassMap] = relationship(lazy="joined", innerjoin=True)
 
     @property
     def title(self) -> str:

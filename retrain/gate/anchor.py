@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
-from labelwheel.database.tables import Decision, Deployment, ModelVersion
-from labelwheel.serving import DEFAULT_TAG
+from labelwheel.database.tables import DEFAULT_TAG, Decision, Deployment, ModelVersion
 from labelwheel.vision.label_config import CHAMPION
 
 GATE = "gate"

@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from labelwheel.database.tables import Decision, Deployment, ModelVersion, TrainingRun
+from labelwheel.database.tables import DEFAULT_TAG, Decision, Deployment, ModelVersion, TrainingRun
 from labelwheel.errors import InputError, NotFoundError
-from labelwheel.serving import DEFAULT_TAG
 from labelwheel.vision.label_config import CHAMPION
 from retrain.model.adopt import imported
 

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
-from labelwheel.database.tables import Decision, Deployment, ModelVersion, Project
+from labelwheel.database.tables import DEFAULT_TAG, Decision, Deployment, ModelVersion, Project
 from labelwheel.errors import ConflictError, InputError, NotFoundError
 from labelwheel.project import current_classes
-from labelwheel.serving import DEFAULT_TAG, newest_deployment
+from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.class_map import ClassMap
 from labelwheel.vision.class_view import labels_seen, shown_under

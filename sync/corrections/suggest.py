@@ -34,8 +34,8 @@ def suggestions(session: Session, project: Project, settings: Settings) -> dict[
             "No model serves yet: nothing is shown from any threshold on.", "Label the first batch; the first model follows."
         )
     tags, classes = parse(project.label_config), current_classes(session, project.id)
-    rows = unseen_labels(session, project.id, deployment.model_version_id, trained_tags(tags), MOST_IMAGES)
     shown = shown_under(trained_tags(tags), classes)
+    rows = unseen_labels(session, project.id, deployment.model_version_id, shown, classes, MOST_IMAGES)
     images = [Seen(drawn_under(label, shown, classes), found) for label, found in rows]
     found = suggest(images, timed(session, project.id), current(tags, settings), _seed(project))
     return {"model_version": deployment.served_as, **as_dict(found)}

@@ -103,7 +103,7 @@ def _read(
     """The labels that are due, and the views of those, by their ids, that say what the model's disagreements mean."""
     with database.read() as session:
         labels = list(session.scalars(select(Label).where(Label.id.in_(due)).options(joinedload(Label.image)).order_by(Label.id)))
-        known = unseen_labels(session, project_id, served.model_version_id, tags, EXPERIENCE)
+        known = unseen_labels(session, project_id, served.model_version_id, tags, served.classes, EXPERIENCE)
     return labels, {label.id: _compare(label, found, served) for label, found in known}
 
 

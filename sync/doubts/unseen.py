@@ -9,10 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import IMPORTED, AnnotationRevision, DatasetItem, Label, ModelVersion, Prediction, TrainingRun
-from labelwheel.project import current_classes
 from labelwheel.serving import detections_of
 from labelwheel.vision.class_map import ClassMap
-from labelwheel.vision.class_view import drawn_as, seen_as, shown_under
+from labelwheel.vision.class_view import drawn_as, seen_as
 from labelwheel.vision.detection import Detection, LabelledBox
 from labelwheel.vision.label_config import ControlTag
 
@@ -23,23 +22,22 @@ ROWS = 500  # older SQLite takes 999 variables in one statement
 
 
 def unseen_labels(
-    session: Session, project_id: int, model_version_id: int, tags: Sequence[ControlTag], most: int
+    session: Session, project_id: int, model_version_id: int, tags: Sequence[ControlTag], classes: ClassMap, most: int
 ) -> list[tuple[Label, list[Detection]]]:
     """The newest approved labels of images that the version has looked at and was not trained on, with what it found there.
 
-    What a camera sees now is what people review next, so at most so many are read. Detections bear the labels that the tags show them by.
+    What a camera sees now is what people review next, so at most so many are read. Detections bear the labels that the tags show them by,
+    which are those of `shown_under`.
     """
     newest = _newest(session, project_id, model_version_id)
     seen = seen_images(session, model_version_id) if newest else set()
     wanted = [label_id for image_id, label_id in newest.items() if image_id not in seen][:most]
-    classes = current_classes(session, project_id)
-    mine = shown_under(tags, classes)
     found: list[tuple[Label, list[Detection]]] = []
     for start in range(0, len(wanted), ROWS):
         query = select(Label, Prediction).join(Prediction, Prediction.image_id == Label.image_id)
         query = query.where(Label.id.in_(wanted[start : start + ROWS]), Prediction.model_version_id == model_version_id)
         rows = session.execute(query.order_by(Label.id.desc())).tuples()
-        found += [(label, shown_as(seen_as(detections_of(prediction), classes), mine)) for label, prediction in rows]
+        found += [(label, shown_as(seen_as(detections_of(prediction), classes), tags)) for label, prediction in rows]
     return found
 
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from labelwheel.database import Database
-from labelwheel.database.tables import Decision, ModelVersion, Project
+from labelwheel.database.tables import DEFAULT_TAG, Decision, ModelVersion, Project
 from labelwheel.errors import ConflictError, InputError
-from labelwheel.serving import DEFAULT_TAG, load, newest_deployment
+from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION, Slot
 from retrain.policy import conditions

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from labelwheel.database import Database
 from labelwheel.database.tables import (
+    DEFAULT_TAG,
     Alert,
     ClassMap,
     Dataset,
@@ -24,7 +25,6 @@ from labelwheel.database.tables import (
 from labelwheel.errors import ConflictError
 from labelwheel.pause import RETRAINING, pause
 from labelwheel.project import change_classes, grow_class_map
-from labelwheel.serving import DEFAULT_TAG
 from labelwheel.settings import Settings, get_settings
 from labelwheel.vision.class_change import remove, rename
 from retrain import jobs, policy
