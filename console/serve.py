@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 
+from labelwheel.database import get_database
 from labelwheel.log import configure_logging
 from labelwheel.memory import share_arenas
 from labelwheel.settings import Settings
@@ -63,22 +64,25 @@ def run_worker(settings: Settings, queue_name: str) -> None:
     configure_logging(settings, f"worker-{queue_name}")
     if queue_name == "training":
         os.nice(settings.train_nice)  # webhooks and Label Studio's one-second health check come first
-    _preload(queue_name)
+    _preload(settings, queue_name)
     bell = get_queue(queue_name)
     options = {"connection": bell.connection, "serializer": JSONSerializer, "worker_ttl": WORKER_TTL, "maintenance_interval": 15}
     work_on(lambda: LastingWorker([bell], **options))
 
 
-def _preload(queue_name: str) -> None:
-    """Import what every job needs before RQ forks: a forked job then starts in milliseconds instead of a second."""
+def _preload(settings: Settings, queue_name: str) -> None:
+    """Import what every job needs before RQ forks, and compile what the pull asks: a forked job then starts in milliseconds instead of a second."""
     for name in PRELOAD.get(queue_name, ()):
         import_module(name)
+    if queue_name == "fast":
+        from sync.exchange.rehearse import rehearse
+
+        rehearse(get_database(settings.database_url))
 
 
 def run_scheduler(settings: Settings) -> None:
     """Fire ticks until SIGTERM."""
     from labelwheel import schedule
-    from labelwheel.database import get_database
 
     configure_logging(settings, "scheduler")
     stopping = threading.Event()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -22,6 +24,7 @@ from labelwheel.errors import DatabaseMissing
 from labelwheel.settings import get_settings
 
 BUSY_SECONDS = 30
+TRY_SECONDS = 0.002
 
 
 class Database:
@@ -62,9 +65,14 @@ class Database:
             raise DatabaseMissing(message, "Start with `labelwheel up`, run this in its folder, or set LABELWHEEL_HOME.")
 
 
+_OPEN: WeakSet[Database] = WeakSet()
+
+
 @lru_cache(maxsize=4)
 def _database(url: str) -> Database:
-    return Database(url)
+    database = Database(url)
+    _OPEN.add(database)
+    return database
 
 
 def get_database(url: str | None = None) -> Database:
@@ -73,8 +81,9 @@ def get_database(url: str | None = None) -> Database:
 
 
 def _forget_connections() -> None:
-    # RQ forks a work-horse per job: a connection shared over a fork corrupts both sides.
-    _database.cache_clear()
+    # RQ forks a work-horse per job: a connection shared over a fork corrupts both sides. What the parent has compiled is of use.
+    for database in _OPEN:
+        database.engine.dispose(close=False)
 
 
 os.register_at_fork(after_in_child=_forget_connections)
@@ -101,5 +110,32 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("labelwheel_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    if not connection.get_execution_options().get("labelwheel_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        if not _await_turn(raw):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails once more, as an error of SQLAlchemy's
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+
+
+def _await_turn(raw: sqlite3.Connection) -> bool:
+    """Begin to write as soon as nobody else does; whether that came to pass within `BUSY_SECONDS`.
+
+    SQLite itself would wait in steps that grow to 100 ms: who waits for a moment's transaction would wait twice its time, and who has
+    waited longest would come last.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while time.monotonic() < until:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                return False
+            time.sleep(TRY_SECONDS)
+        else:
+            return True
+    return False

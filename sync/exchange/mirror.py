@@ -86,7 +86,7 @@ def import_key(image: Image) -> str:
 def _known(session: Session, project_id: int, keys: Sequence[str]) -> dict[str, list[AnnotationRevision]]:
     query = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_(keys))
     found: dict[str, list[AnnotationRevision]] = defaultdict(list)
-    for entry in session.scalars(query) if keys else ():
+    for entry in session.scalars(query):
         found[entry.key].append(entry)
     return found
 
@@ -108,8 +108,6 @@ def _insert(
         for annotation in task.get("annotations") or []
         if ((row := _revision_row(project_id, key, task, annotation, people))["unique_id"], row["updated_at"]) not in there
     ]
-    if not rows:
-        return {}
     insert_absent(session, AnnotationRevision, rows)
     wanted = {(row["unique_id"], row["updated_at"]) for row in rows}
     query = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id)

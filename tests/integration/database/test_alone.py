@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import create_engine, event, func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from labelwheel import schedule
-from labelwheel.database import Database
-from labelwheel.database.tables import Lease, Tick, utcnow
+from labelwheel.database import Database, migrate
+from labelwheel.database.engine import _begin_sqlite
+from labelwheel.database.tables import Lease, Project, Tick, utcnow
 from labelwheel.lease import hold
 from labelwheel.settings import PREFIX, Settings, get_settings
+from tests.fixtures.database import add_project
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NAMES = {"sync.select", "sync.pull", "sync.check", "sync.expire", "retrain.consider", "drift.check", "ml_backend.retain", "sweep"}
@@ -117,3 +120,38 @@ def test_the_first_holder_does_not_take_the_lease_of_the_second_away(either_data
         first.__exit__(None, None, None)
         with hold(either_database, "push:1") as third:
             assert third is None
+
+
+def test_writers_take_turns(either_database: Database) -> None:
+    add_project(either_database)
+
+    def count(_: int) -> None:
+        for _ in range(20):
+            with either_database.write() as session:
+                row = session.scalars(select(Project).with_for_update()).one()
+                row.ls_project_id += 1
+
+    together(count, 4)
+    with either_database.read() as session:
+        assert session.scalars(select(Project.ls_project_id)).one() == 81
+
+
+def test_who_waits_too_long_for_sqlite_is_told_so_and_may_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelwheel.database.engine.BUSY_SECONDS", 1)
+    migrate(f"sqlite:///{tmp_path / 'line.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'line.db'}")
+    add_project(database)
+    with database.write() as session:
+        session.scalars(select(Project).with_for_update()).one()
+        with pytest.raises(OperationalError, match="database is locked"):
+            add_project(database, 2)
+    add_project(database, 2)
+
+
+def test_a_database_that_cannot_be_written_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelwheel.database.engine.BUSY_SECONDS", 3600)
+    migrate(f"sqlite:///{tmp_path / 'line.db'}")
+    engine = create_engine(f"sqlite:///file:{tmp_path / 'line.db'}?mode=ro&uri=true", execution_options={"labelwheel_write": True})
+    event.listen(engine, "begin", _begin_sqlite)
+    with pytest.raises(OperationalError, match="readonly"), engine.connect() as connection:
+        connection.execute(text("DELETE FROM project"))
