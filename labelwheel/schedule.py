@@ -69,7 +69,7 @@ def turn(database: Database, settings: Settings, now: datetime) -> list[str]:
     fired = [name for name, seconds in intervals(settings).items() if claim(database, name, fire_time(now, seconds))]
     for name in fired:
         if name == "sweep":
-            sweep(database, now)
+            sweep(database, settings, now)
         else:
             queue.ring(name)
     if _hints_wait(database, settings) and claim(database, "hints", fire_time(now, HINT_SECONDS)):
@@ -77,10 +77,10 @@ def turn(database: Database, settings: Settings, now: datetime) -> list[str]:
     return fired
 
 
-def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
+def sweep(database: Database, settings: Settings, now: datetime) -> list[tuple[str, int | None]]:
     """Ring again for all work that the database says is due; return it."""
     with database.read() as session:
-        due = list(due_work(session, now))
+        due = list(due_work(session, settings, now))
     for name, argument in due:
         queue.ring(name, argument)
     _forget_lost_jobs()
@@ -90,16 +90,13 @@ def sweep(database: Database, now: datetime) -> list[tuple[str, int | None]]:
     return due
 
 
-def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]]:
+def due_work(session: Session, settings: Settings, now: datetime) -> Iterator[tuple[str, int | None]]:
     """Jobs that the rows ask for, whatever Redis remembers."""
-    if session.scalar(select(exists().where(QueueItem.status == "pending", QueueItem.fault.is_(None)))):
-        yield "sync.push", None
-    for deployment_id in session.scalars(_unrefreshed()):
-        yield "sync.refresh", deployment_id
+    project = _connected(session, settings)
+    if project is not None:
+        yield from _due_in_label_studio(session, project)
     if session.scalar(select(exists().where(PredictionRequest.ended_at.is_(None)))):
         yield "ml_backend.predict_later", None
-    if session.scalar(select(exists().where(Project.adopt_after.is_not(None)))):
-        yield "sync.adopt", None
     silent = now - timedelta(seconds=HEARTBEAT_SECONDS)
     for run_id in session.scalars(_stalled_runs(silent)):
         yield "retrain.run", run_id
@@ -107,11 +104,28 @@ def due_work(session: Session, now: datetime) -> Iterator[tuple[str, int | None]
         yield "retrain.control", run_id
 
 
-def _unrefreshed() -> Select[int]:
-    """Champions whose tasks still show another version. A model of a tag asks for none: with it the champion is deployed anew."""
-    mine = (Deployment.role == CHAMPION.alias, Deployment.tag == DEFAULT_TAG)
-    newest = select(func.max(Deployment.id)).where(*mine).group_by(Deployment.project_id)
-    return select(Deployment.id).where(Deployment.id.in_(newest), Deployment.refreshed_at.is_(None))
+def _due_in_label_studio(session: Session, project: Project) -> Iterator[tuple[str, int | None]]:
+    """Of the project that the wheel turns for: no job would do what another one's rows ask for, and they would ask without end."""
+    if session.scalar(select(exists().where(QueueItem.project_id == project.id, QueueItem.status == "pending", QueueItem.fault.is_(None)))):
+        yield "sync.push", None
+    for deployment_id in session.scalars(_unrefreshed(project.id)):
+        yield "sync.refresh", deployment_id
+    if project.adopt_after is not None:
+        yield "sync.adopt", None
+
+
+def _connected(session: Session, settings: Settings) -> Project | None:
+    try:
+        return current_project(session, settings)
+    except NotFoundError:
+        return None
+
+
+def _unrefreshed(project_id: int) -> Select[int]:
+    """The champion, while its tasks still show another version. A model of a tag asks for none: with it the champion is deployed anew."""
+    mine = (Deployment.project_id == project_id, Deployment.role == CHAMPION.alias, Deployment.tag == DEFAULT_TAG)
+    newest = select(func.max(Deployment.id)).where(*mine).scalar_subquery()
+    return select(Deployment.id).where(Deployment.id == newest, Deployment.refreshed_at.is_(None))
 
 
 def _stalled_runs(silent_since: datetime) -> Select[int]:
@@ -122,11 +136,9 @@ def _stalled_runs(silent_since: datetime) -> Select[int]:
 def _hints_wait(database: Database, settings: Settings) -> bool:
     """Of the project that the wheel turns for: those of another one would ring without end for a pull that is not theirs."""
     with database.read() as session:
-        try:
-            project = current_project(session, settings)
-        except NotFoundError:
-            return False
-        return bool(session.scalar(select(exists().where(Hint.handled_at.is_(None), Hint.project_id == project.id))))
+        project = _connected(session, settings)
+        waiting = exists().where(Hint.handled_at.is_(None), Hint.project_id == (project.id if project else None))
+        return bool(session.scalar(select(waiting)))
 
 
 def claim(database: Database, name: str, moment: datetime) -> bool:

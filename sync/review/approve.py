@@ -104,7 +104,7 @@ def _on_submit(_: Policy, state: State) -> Approval | None:
 
 
 def _by_trusted(policy: Policy, state: State) -> Approval | None:
-    return Approval(state.root.updated_at, state.author) if state.author in policy.trusted else None
+    return Approval(state.root.updated_at, state.author) if state.author.casefold() in policy.trusted else None
 
 
 def _by_star(_: Policy, state: State) -> Approval | None:
@@ -147,7 +147,7 @@ def _bare(kind: str) -> Callable[[str], Policy]:
 
 
 def _trusted(rest: str) -> Policy:
-    names = frozenset(name.strip() for name in rest.split(",") if name.strip())
+    names = frozenset(name.strip().casefold() for name in rest.split(",") if name.strip())
     if not names:
         raise ValueError("nobody is named")
     return Policy("trusted", trusted=names)

@@ -33,6 +33,8 @@ from labelwheel.errors import QueueUnreachable
 from labelwheel.settings import PREFIX, Settings, get_settings
 from tests.fixtures.database import add_project
 
+OURS = Settings(label_studio_name="http://127.0.0.1:8080")  # of which `add_project` makes projects
+
 
 def waiting(name: str = "fast") -> list[str]:
     return sorted(queue.get_queue(name).job_ids)
@@ -119,36 +121,35 @@ def test_a_flushed_server_gets_back_what_the_database_says_is_due(bell: Redis, s
     expected = {("sync.push", None), ("sync.refresh", deployment), ("retrain.run", run)}
     for _ in range(2):
         bell.flushall()
-        assert set(schedule.sweep(sqlite_database, now)) == expected
+        assert set(schedule.sweep(sqlite_database, OURS, now)) == expected
         assert waiting() == ["sync-push", f"sync-refresh-{deployment}"]
         assert waiting("training") == [f"retrain-run-{run}"]
-    schedule.sweep(sqlite_database, now)
+    schedule.sweep(sqlite_database, OURS, now)
     assert len(waiting()) == 2, "sweeping again doubles nothing"
 
 
 def test_while_hints_wait_the_pull_is_rung_for_every_few_seconds(bell: Redis, sqlite_database: Database) -> None:
     now, pause = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(seconds=schedule.HINT_SECONDS)
     rung, project, former = [], add_project(sqlite_database), add_project(sqlite_database, 2)
-    settings = Settings(label_studio_name=project.ls_url)
     with sqlite_database.write() as session:
         session.get_one(Project, former.id).title = "A former one"
-    schedule.turn(sqlite_database, settings, now)
+    schedule.turn(sqlite_database, OURS, now)
     with sqlite_database.write() as session:
         session.add(Hint(project_id=former.id, action="ANNOTATION_CREATED", task_ids=[1]))
     bell.flushall()
-    schedule.turn(sqlite_database, settings, now)
+    schedule.turn(sqlite_database, OURS, now)
     assert waiting() == [], "another project's hint is none of ours"
     with sqlite_database.write() as session:
         session.add_all(Hint(project_id=project.id, action="ANNOTATION_CREATED", task_ids=[n]) for n in range(20))
     for moment in (now, now, now + pause):
         bell.flushall()
-        schedule.turn(sqlite_database, settings, moment)
+        schedule.turn(sqlite_database, OURS, moment)
         rung.append(waiting())
     assert rung == [["sync-pull"], [], ["sync-pull"]]
     with sqlite_database.write() as session:
         session.execute(update(Hint).values(handled_at=now))
     bell.flushall()
-    schedule.turn(sqlite_database, settings, now + 2 * pause)
+    schedule.turn(sqlite_database, OURS, now + 2 * pause)
     assert waiting() == []
 
 
@@ -160,15 +161,29 @@ def test_what_is_done_is_not_asked_for(bell: Redis, sqlite_database: Database) -
         session.execute(update(QueueItem).values(status="pushed"))
         session.execute(update(Deployment).values(refreshed_at=now))
         session.execute(update(TrainingRun).values(heartbeat_at=now))
-    assert schedule.sweep(sqlite_database, now) == []
-    assert schedule.sweep(sqlite_database, now + timedelta(seconds=schedule.HEARTBEAT_SECONDS + 1)) == [("retrain.run", 1)]
+    assert schedule.sweep(sqlite_database, OURS, now) == []
+    assert schedule.sweep(sqlite_database, OURS, now + timedelta(seconds=schedule.HEARTBEAT_SECONDS + 1)) == [("retrain.run", 1)]
+
+
+def test_a_former_project_asks_for_nothing_in_label_studio(bell: Redis, sqlite_database: Database) -> None:
+    """Its tasks are pushed by nobody: its rows would ring every few seconds for ever."""
+    now = utcnow()
+    _, run = due_rows(sqlite_database, now)
+    with sqlite_database.write() as session:
+        session.execute(update(Project).values(title="A former one", adopt_after=0))
+    assert schedule.sweep(sqlite_database, OURS, now) == [("retrain.run", run)]
+    add_project(sqlite_database, 2)
+    assert schedule.sweep(sqlite_database, OURS, now) == [("retrain.run", run)]
+    with sqlite_database.write() as session:
+        session.execute(update(Project).where(Project.ls_project_id == 2).values(adopt_after=0))
+    assert schedule.sweep(sqlite_database, OURS, now) == [("sync.adopt", None), ("retrain.run", run)]
 
 
 def test_an_overtaken_deployment_is_not_refreshed(bell: Redis, sqlite_database: Database) -> None:
     first, _ = due_rows(sqlite_database, utcnow())
     with sqlite_database.write() as session:
         session.add(Deployment(project_id=1, tag="label", model_version_id=1, served_as="m@2"))
-    assert ("sync.refresh", first + 1) in schedule.sweep(sqlite_database, utcnow())
+    assert ("sync.refresh", first + 1) in schedule.sweep(sqlite_database, OURS, utcnow())
     assert f"sync-refresh-{first}" not in waiting()
 
 
@@ -176,7 +191,7 @@ def test_a_model_of_a_tag_is_not_refreshed_by_itself(bell: Redis, sqlite_databas
     first, _ = due_rows(sqlite_database, utcnow())
     with sqlite_database.write() as session:
         session.add(Deployment(project_id=1, tag="grade", model_version_id=1, served_as="grade@1"))
-    asked = [argument for name, argument in schedule.sweep(sqlite_database, utcnow()) if name == "sync.refresh"]
+    asked = [argument for name, argument in schedule.sweep(sqlite_database, OURS, utcnow()) if name == "sync.refresh"]
     assert asked == [first], "its turn never ends: a refresh is the champion's"
 
 
@@ -190,7 +205,7 @@ def test_a_dead_server_is_named_and_costs_a_ring_next_to_nothing(monkeypatch: py
         queue.ring("sync.push")
         assert time.monotonic() - begun < 0.5, "a webhook has one second"
     due_rows(sqlite_database, utcnow())
-    assert len(schedule.sweep(sqlite_database, utcnow())) == 3
+    assert len(schedule.sweep(sqlite_database, OURS, utcnow())) == 3
 
 
 def test_a_server_that_takes_calls_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_an_onnx_file_becomes_a_version_that_serves_our_labels(
     assert [(one.label, round(one.confidence, 3), one.box.x1) for one in found] == [("open", 0.9, 8), ("short", 0.8, 40)]
 
     with database.read() as session:
-        assert ("sync.refresh", deployment.id) in list(due_work(session, deployment.created_at))
+        assert ("sync.refresh", deployment.id) in list(due_work(session, settings, deployment.created_at))
         decision = session.get_one(Decision, deployment.decision_id)
         assert (decision.kind, decision.reasons) == ("deploy", ["Imported from theirs.onnx."])
     registry = Registry(settings.mlflow_uri, settings.home / "mlflow" / "artifacts")

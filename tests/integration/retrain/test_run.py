@@ -54,7 +54,7 @@ def test_from_labels_to_a_served_model_through_a_kill(
     stumbled = _run(database, 1)
     assert stumbled.status == "training" and "-9" in (stumbled.error or "")
     with database.read() as session:
-        assert ("retrain.run", 1) in list(due_work(session, stumbled.created_at))
+        assert ("retrain.run", 1) in list(due_work(session, settings, stumbled.created_at))
 
     jobs.run(1)
     ended = _run(database, 1)

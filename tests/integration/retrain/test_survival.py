@@ -38,7 +38,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
             row = session.get_one(TrainingRun, run.id)
             assert (row.status, row.attempts, row.dataset_id) == ("queued", 0, None)
             assert "100,000,000,000 MB" in (row.error or "") and "are free" in (row.error or "")
-            assert ("retrain.run", run.id) in list(due_work(session, row.created_at))
+            assert ("retrain.run", run.id) in list(due_work(session, settings, row.created_at))
     assert not (settings.home / "datasets").exists()
     stages.export(_begun(Work(database, settings, run.id)))
     with database.read() as session:

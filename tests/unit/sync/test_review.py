@@ -296,6 +296,7 @@ def test_trusted_annotators_count_at_once_and_others_wait_without_standing_in_th
     assert (first.approved_by, first.superseded_by, second.approved_at) == ("anna", None, None)
     assert status(trusted, policy="trusted:anna") == "approved"
     assert status(other, policy="trusted:anna") == "labeled"
+    assert status(revision(1, annotator="Anna@Plant.example"), policy="trusted:anna@plant.EXAMPLE") == "approved"
 
 
 def test_an_edit_after_approval_waits_for_its_own() -> None:
