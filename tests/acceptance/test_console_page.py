@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from console.web import create_app
 from labelwheel.database import Database
-from labelwheel.database.tables import TrainingRun
+from labelwheel.database.tables import Capture, TrainingRun
 from labelwheel.settings import Settings
 from tests.fixtures import wheel
 
@@ -122,6 +122,8 @@ def test_the_page_says_when_it_lost_the_server(page: Page, console: Console) -> 
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_nothing_overflows_and_the_scheme_is_followed(browser: Browser, console: Console, scheme: str, width: int) -> None:
     fill(console, training=True)
+    with console.database.write() as session:  # a source that has just begun, with a long name
+        session.execute(update(Capture).where(Capture.id <= 16).values(source="press_07_camera_left_of_the_gate"))
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
     page = context.new_page()
     log_in(page, console)
