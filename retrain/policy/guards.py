@@ -64,6 +64,14 @@ def _idle(state: PolicyState) -> Reason:
     return Reason("idle", f"Training {state.active_run} is under way.", False)
 
 
+def _span(seconds: int) -> str:
+    """In the largest unit that says it whole."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}{'s' if seconds > size else ''}"
+    return f"{seconds} s"
+
+
 # Moments, not countdowns: the page's ETag shall change only when something did.
 
 
@@ -72,8 +80,8 @@ def _rested(state: PolicyState, rules: PolicyRules, now: datetime) -> Reason:
         return Reason("cooldown", "No run has ended yet.", True)
     rested = state.last_ended + timedelta(seconds=rules.cooldown_seconds)
     if rested <= now:
-        return Reason("cooldown", f"The last run ended more than {rules.cooldown_seconds} s ago.", True)
-    return Reason("cooldown", f"The last run ended less than {rules.cooldown_seconds} s ago: wait until {rested:%H:%M:%S} UTC.", False)
+        return Reason("cooldown", f"The last run ended more than {_span(rules.cooldown_seconds)} ago.", True)
+    return Reason("cooldown", f"The last run ended less than {_span(rules.cooldown_seconds)} ago: wait until {rested:%H:%M:%S} UTC.", False)
 
 
 def _settled(state: PolicyState, rules: PolicyRules, now: datetime) -> Reason:
@@ -81,11 +89,11 @@ def _settled(state: PolicyState, rules: PolicyRules, now: datetime) -> Reason:
         return Reason("settled", "No label is new.", True)
     quiet, most = rules.label_quiet_seconds, max(rules.label_quiet_most_seconds, rules.label_quiet_seconds)
     if state.label_at + timedelta(seconds=quiet) <= now:
-        return Reason("settled", f"No label has come for more than {quiet} s.", True)
+        return Reason("settled", f"No label has come for more than {_span(quiet)}.", True)
     patience = state.burst_at + timedelta(seconds=most)
     if patience <= now:
-        return Reason("settled", f"Labels have been coming for more than {most} s: it waits no longer.", True)
-    text = f"Labels are still coming: wait for {quiet} s without one, at most until {patience:%H:%M:%S} UTC."
+        return Reason("settled", f"Labels have been coming for more than {_span(most)}: it waits no longer.", True)
+    text = f"Labels are still coming: wait for {_span(quiet)} without one, at most until {patience:%H:%M:%S} UTC."
     return Reason("settled", text, False)
 
 

@@ -194,7 +194,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Training {found['run']}, {called}: {found['challenger'] or 'no model'}, {found['status'].replace('_', ' ')}."
     yield f"Paid: {batch['images']} newly labelled images with {batch['boxes']} boxes; {_time(batch)}."
     if found["over_champion"]:
-        change = f"{found['champion']} had {scores['before']:.3f} mAP50, it has {scores['after']:.3f}"
+        change = f"{found['champion'] or 'it'} had {scores['before']:.3f} mAP50, it has {scores['after']:.3f}"
         yield f"Over the champion: {found['over_champion']['gain']:+.3f} ({change}); {_bounds(found['over_champion'])}."
     elif scores["after"] is not None:
         yield f"It has {scores['after']:.3f} mAP50; there was no model before it."

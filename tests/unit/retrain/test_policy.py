@@ -237,3 +237,10 @@ def test_reasons_say_their_numbers() -> None:
     assert (reason.have, reason.need) == (12, 50)
     grown = next(reason for reason in decide(replace(WARM, known_labels=1000), RULES, NOW).reasons if reason.code == "new_labels")
     assert grown.text == "50 of 100 new training labels since the last run (10% of the 1000 trained on)."
+
+
+def test_spans_are_said_in_the_largest_unit_that_says_them_whole() -> None:
+    reasons = decide(replace(WARM, last_ended=NOW - timedelta(days=1)), replace(RULES, cooldown_seconds=5400), NOW).reasons
+    assert "The last run ended more than 90 minutes ago." in [reason.text for reason in reasons]
+    reasons = decide(replace(WARM, last_ended=NOW - timedelta(days=3)), replace(RULES, cooldown_seconds=86400), NOW).reasons
+    assert "The last run ended more than 1 day ago." in [reason.text for reason in reasons]
