@@ -44,7 +44,7 @@ from labelwheel.storage import ImageStore
 from labelwheel.vision.detector import Detector
 
 if TYPE_CHECKING:
-    from console.demo.play import Stage
+    from console.demo.stage import Stage
 
 HOLDOUT_WANTED = 150
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]○[/]"}

@@ -15,6 +15,12 @@ class DemoFailed(Exception):
     """A step was not observed in time."""
 
 
+def demand(holds: bool, otherwise: str) -> None:
+    """DemoFailed, saying `otherwise`, unless it holds."""
+    if not holds:
+        raise DemoFailed(otherwise[:1].upper() + otherwise[1:] + ".")
+
+
 class Eyes:
     """Reads of the running system through its public doors."""
 

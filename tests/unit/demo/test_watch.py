@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from console.demo import play, report, watch
+from console.demo import play, report
+from console.demo.stage import Stage
 from console.demo.watch import DemoFailed, until
 
 RUN = {"cause": "first", "model": None, "control": None, "dataset": None}
@@ -31,8 +32,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (watch, play):
-        monkeypatch.setattr(module, "time", made)
+    for module in ("watch", "stage", "tell"):
+        monkeypatch.setattr(f"console.demo.{module}.time", made)
     return made
 
 
@@ -40,7 +41,7 @@ def stage(**eyes: Any) -> Any:
     """A stage with nothing but what a step needs."""
     settings = SimpleNamespace(home=Path("/homes/a b"), console_url="http://c", label_studio_url="http://ls", secrets_file="secrets.env")
     scenario = SimpleNamespace(acts=SimpleNamespace(dimmed_source="line-a"))
-    return play.Stage(scenario, settings, SimpleNamespace(**eyes), None, None, 1, 0.0)  # type: ignore[arg-type]
+    return Stage(scenario, settings, SimpleNamespace(**eyes), None, None, 1, 0.0)  # type: ignore[arg-type]
 
 
 def test_what_goes_on_may_take_as_long_as_it_likes(clock: Clock) -> None:
