@@ -21,7 +21,8 @@ from retrain.dataset.format import Format
 if TYPE_CHECKING:
     from labelwheel.vision.class_map import ClassMap
     from labelwheel.vision.detection import LabelledBox
-    from sync.review.answer import Said, Window
+    from sync.review.said import Said
+    from sync.review.window import Window
 
 app = typer.Typer()
 
@@ -174,7 +175,7 @@ def _answer(act: str, item: int, by: str, why: str, status: QueueStatus | None, 
 @contextmanager
 def _by_option(act: str) -> Iterator[None]:
     """Where an answer came late, the cure names our option, not REST's field."""
-    from sync.review.answer import Elsewhere
+    from sync.review.said import Elsewhere
 
     try:
         yield
@@ -212,7 +213,7 @@ def read_box(text: str) -> LabelledBox:
 
 
 def _said(by: str, why: str, status: QueueStatus | None) -> Said:
-    from sync.review.answer import Said
+    from sync.review.said import Said
 
     return Said(by, why, status.value if status else None)
 
@@ -220,7 +221,7 @@ def _said(by: str, why: str, status: QueueStatus | None) -> Said:
 def _window() -> Window:
     from labelwheel.database import get_database
     from sync.jobs import open_client
-    from sync.review.answer import open_window
+    from sync.review.window import open_window
 
     return open_window(get_database(), get_settings(), open_client(get_settings()))
 

@@ -23,7 +23,8 @@ from retrain.dataset.format import Format
 from sync import queue
 from sync.jobs import open_client
 from sync.review import answer
-from sync.review.answer import Window
+from sync.review.said import Said
+from sync.review.window import Window, open_window
 
 Drawn = tuple[str, Sequence[float]]
 
@@ -32,7 +33,7 @@ class VisionLogger:
     """A connected project: the one of `home`, else of LABELWHEEL_HOME, else of `var/` in this folder.
 
     Items are dicts as `GET /api/labeling-queue` answers them. Raises LabelwheelError, whose `cure` says what to do:
-    NotFoundError for an item that is none, sync.review.answer.Answered (its `item` is how it stands) when somebody else was first.
+    NotFoundError for an item that is none, sync.review.said.Answered (its `item` is how it stands) when somebody else was first.
 
     >>> wheel = VisionLogger()
     >>> for item in wheel.get_labeling_queue(limit=2):
@@ -107,7 +108,7 @@ class VisionLogger:
         ('approved', 'anna@plant.example', 'open')
         """
         drawn = [_box(entry) for entry in boxes]
-        return answer.label(self._window(), item_id, drawn, answer.Said(annotator, why, status), lead_time)
+        return answer.label(self._window(), item_id, drawn, Said(annotator, why, status), lead_time)
 
     def approve_label(self, item_id: int, reviewer: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Approve the newest label of an item; it gets the ground-truth star in Label Studio.
@@ -116,11 +117,11 @@ class VisionLogger:
         >>> item["status"], item["reviews"][-1]["verdict"], item["reviews"][-1]["who"]
         ('approved', 'approved', 'eve@plant.example')
         """
-        return answer.approve(self._window(), item_id, answer.Said(reviewer, why, status))
+        return answer.approve(self._window(), item_id, Said(reviewer, why, status))
 
     def reject_label(self, item_id: int, reviewer: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Reject the newest label of an item."""
-        return answer.reject(self._window(), item_id, answer.Said(reviewer, why, status))
+        return answer.reject(self._window(), item_id, Said(reviewer, why, status))
 
     def skip(self, item_id: int, annotator: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Say that nobody can label an item.
@@ -128,11 +129,11 @@ class VisionLogger:
         >>> VisionLogger().skip(2, annotator="anna@plant.example", why="out of focus")["status"]
         'skipped'
         """
-        return answer.skip(self._window(), item_id, answer.Said(annotator, why, status))
+        return answer.skip(self._window(), item_id, Said(annotator, why, status))
 
     def flag(self, item_id: int, who: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Ask for a look at an item before all others."""
-        return answer.flag(self._window(), item_id, answer.Said(who, why, status))
+        return answer.flag(self._window(), item_id, Said(who, why, status))
 
     def export_labels_for_training(self, folder: Path | str, format: str = "yolo", *, images: bool = True) -> dict[str, Any]:
         """Write all approved labels as a folder that ultralytics reads (`data.yaml`, images, labels, manifest.json); what it holds, counted.
@@ -155,7 +156,7 @@ class VisionLogger:
         return open_client(self.settings)
 
     def _window(self) -> Window:
-        return answer.open_window(self._database, self.settings, self._label_studio)
+        return open_window(self._database, self.settings, self._label_studio)
 
 
 def _format(name: str) -> Format:

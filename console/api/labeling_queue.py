@@ -16,7 +16,8 @@ from labelwheel.vision.geometry import Box
 from retrain.dataset.format import Format
 from sync import queue
 from sync.review import answer
-from sync.review.answer import Window
+from sync.review.said import Said as Saying
+from sync.review.window import Window, open_window
 
 blueprint = Blueprint("labeling_queue", __name__, url_prefix="/api/labeling-queue")
 
@@ -46,8 +47,8 @@ class Said(Body):
     why: Note = ""
     status: Status | None = None
 
-    def said(self) -> answer.Said:
-        return answer.Said(self.who, self.why, self.status)
+    def said(self) -> Saying:
+        return Saying(self.who, self.why, self.status)
 
 
 class Drawn(Body):
@@ -136,4 +137,4 @@ def flag(item: int) -> dict[str, Any]:
 
 
 def _window() -> Window:
-    return answer.open_window(state().database, state().settings, state().label_studio)
+    return open_window(state().database, state().settings, state().label_studio)

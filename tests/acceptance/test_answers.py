@@ -22,7 +22,8 @@ from labelwheel.settings import PREFIX, get_settings
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync.review import answer
-from sync.review.answer import Answered, Said
+from sync.review.said import Answered, Said
+from sync.review.window import Window, open_window
 from tests.acceptance.test_sync_label_studio import Wheel, drawn, wheel
 
 __all__ = ["wheel"]  # the fixture
@@ -45,8 +46,8 @@ class LateAnswer(LabelStudio):
         return found
 
 
-def window(wheel: Wheel, client: LabelStudio | None = None) -> answer.Window:
-    return answer.open_window(wheel.database, wheel.settings, client or wheel.studio)
+def window(wheel: Wheel, client: LabelStudio | None = None) -> Window:
+    return open_window(wheel.database, wheel.settings, client or wheel.studio)
 
 
 def items(wheel: Wheel) -> dict[int, int]:

@@ -21,9 +21,9 @@ from labelwheel.vision.class_change import rename
 from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.geometry import Box
 from sync.exchange import reset
-from sync.queue import ALL, OPEN, listing, move, set_aside
-from sync.review import answer, labels
-from sync.review.answer import Answered, Said
+from sync.queue import ALL, OPEN, listing, move, set_aside, show
+from sync.review import answer, labels, turn
+from sync.review.said import Answered, Said
 from tests.fixtures.line import Line
 from tests.fixtures.place import Place, opened
 from tests.fixtures.studio import USERS
@@ -168,7 +168,7 @@ def test_an_edit_in_label_studio_is_of_whoever_made_it(place: Place) -> None:
     place.twin.server.edit(place.rows()[0]["id"], 2, result=[])
     place.pull()
     with place.database.read() as session:
-        [label] = answer.show(session, place.line.project.id, item)["labels"]
+        [label] = show(session, place.line.project.id, item)["labels"]
     assert (label["annotator"], label["boxes"]) == (USERS[1], [])
     with pytest.raises(Answered) as refusal:
         answer.label(place.window(), item, BOXES, Said("bob@plant.example"))
@@ -238,7 +238,7 @@ def test_what_waits_is_shown_and_what_is_done_if_asked(place: Place) -> None:
 
 
 def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(turn, "PATIENCE_SECONDS", 0.2)
     item = place.items()[0]
     for name in (f"answer:{item}", f"push:{place.line.project.id}", f"pull:{place.line.project.id}"):
         with hold(place.database, name), pytest.raises(ConflictError):

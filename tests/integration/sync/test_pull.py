@@ -27,8 +27,10 @@ from labelwheel.labelstudio.twin_server import TwinServer
 from sync.exchange import mirror, reset, sweep
 from sync.exchange import pull as reconciler
 from sync.exchange.adopt import adopt, ask_for_adoption
-from sync.review.answer import Said, label, open_window
+from sync.review.answer import label
 from sync.review.reading import reading_of
+from sync.review.said import Said
+from sync.review.window import open_window
 from sync.review.withdraw import withdraw
 from sync.selection.budget import FIRST_BATCH, SELECTION, spent_since
 from sync.selection.pool import EXPIRY

@@ -15,8 +15,10 @@ from labelwheel.settings import Settings
 from sync.exchange.pull import pull
 from sync.exchange.push import push
 from sync.exchange.refresh import refresh
-from sync.review.answer import FLAGGED_PRIORITY, Said, flag, open_window
+from sync.review.answer import FLAGGED_PRIORITY, flag
+from sync.review.said import Said
 from sync.review.settle import open_round
+from sync.review.window import open_window
 from sync.selection.select import select_captures
 from tests.fixtures.line import Line
 from tests.fixtures.plant import Plant

@@ -16,7 +16,10 @@ from labelwheel.vision.detection import LabelledBox
 from labelwheel.vision.drawn import from_regions, to_drawn
 from labelwheel.vision.geometry import Box
 from labelwheel.vision.label_config import parse
-from sync.review.answer import EXPECTED, Said, Turn, fitted, key_of, newest
+from sync.review.fit import fitted
+from sync.review.recognise import key_of
+from sync.review.said import EXPECTED, Said
+from sync.review.turn import Turn, newest
 from tests.fixtures.label_studio import LABEL_CONFIG
 
 TAGS = parse(LABEL_CONFIG)
