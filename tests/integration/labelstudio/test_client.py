@@ -1,4 +1,4 @@
-"""The line to a real server. What is said over it stands in `test_contract.py`."""
+"""The line to a real server. What is said over it stands in `test_contract_*.py`."""
 
 from __future__ import annotations
 
