@@ -36,9 +36,9 @@ def test_a_box_without_rotation_has_corners_in_obb_too() -> None:
     assert lines(task(said(box())), form=Format.obb) == [[0, 0.1, 0.2, 0.4, 0.2, 0.4, 0.6, 0.1, 0.6]]
 
 
-@pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_the_turn_of_the_view_changes_nothing(turn: int) -> None:
-    assert lines(task(said(box(image_rotation=turn)))) == lines(task(said(box())))
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_the_turn_of_the_view_changes_nothing(rotation: int) -> None:
+    assert lines(task(said(box(image_rotation=rotation)))) == lines(task(said(box())))
 
 
 def test_boxes_are_clipped_to_the_frame() -> None:
