@@ -18,12 +18,11 @@ from typing import Any
 from labelwheel.errors import ModelError
 from labelwheel.vision.class_match import Vocabulary
 from retrain.model.agreement import Agreement
-from retrain.training import launch
+from retrain.training import launch, words
 
 REQUEST, RESULT, SOURCE, WEIGHTS, LOG = "request.json", "result.json", "source.pt", "model.pt", "unpack.log"
 KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 SECONDS = 1800
-LAST_WORDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def unpack(folder: Path, request: Request) -> Unpacked:
     result = _read(folder / RESULT)
     if child.returncode or result is None:
         raise ModelError(
-            f"The weights could not be loaded: {_last_words(folder)}", "Import the .pt that ultralytics wrote, or an ONNX export."
+            f"The weights could not be loaded: {words.said(folder / LOG)}", "Import the .pt that ultralytics wrote, or an ONNX export."
         )
     if result.refusal:
         raise ModelError(result.refusal, "Bring the weights of such a model.")
@@ -106,7 +105,3 @@ def _read(path: Path) -> Unpacked | None:
     data: dict[str, Any] = json.loads(path.read_text())
     agreement = Agreement(**data["agreement"]) if data["agreement"] else None
     return Unpacked(**{**data, "agreement": agreement})
-
-
-def _last_words(folder: Path) -> str:
-    return (folder / LOG).read_text(errors="replace")[-LAST_WORDS:].strip()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from labelwheel.errors import TrainingError
 from retrain.training import spec as files
+from retrain.training import words
 from retrain.training.spec import Progress, Result, Spec
 
 POLL_SECONDS = 1.0
-LAST_WORDS = 600  # characters of the trainer's log that an error quotes
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,7 +33,7 @@ def launch(spec: Spec, wanted: Callable[[Progress | None], bool]) -> Result:
     folder = Path(spec.folder)
     if files.read_result(folder) is None:
         files.write(folder / files.SPEC, spec)
-        _watch(_start(folder, spec.threads), folder, wanted)
+        _watch(folder, spec.threads, wanted)
     result = files.read_result(folder)
     if result is None:
         raise TrainingError("The trainer ended without a result.", f"Read {folder / files.LOG}.")
@@ -96,7 +96,10 @@ def _configuration(folder: Path) -> Path:
     return root
 
 
-def _watch(child: subprocess.Popen[bytes], folder: Path, wanted: Callable[[Progress | None], bool]) -> None:
+def _watch(folder: Path, count: int, wanted: Callable[[Progress | None], bool]) -> None:
+    log = folder / files.LOG
+    since = log.stat().st_size if log.is_file() else 0  # what an earlier trainer said there is not why this one ended
+    child = _start(folder, count)
     try:
         while child.poll() is None:
             if not wanted(files.read_progress(folder)):
@@ -106,7 +109,8 @@ def _watch(child: subprocess.Popen[bytes], folder: Path, wanted: Callable[[Progr
     finally:
         _kill(child)
     if child.returncode:
-        raise TrainingError(f"The trainer ended with {child.returncode}: {_last_words(folder)}", f"Read {folder / files.LOG}.")
+        last = words.said(log, since)
+        raise TrainingError(f"The trainer {words.ending(child.returncode)}{': ' if last else '.'}{last}", f"Read {log}.")
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -114,7 +118,3 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-
-
-def _last_words(folder: Path) -> str:
-    return (folder / files.LOG).read_text(errors="replace")[-LAST_WORDS:].strip()

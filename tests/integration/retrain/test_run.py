@@ -52,7 +52,7 @@ def test_from_labels_to_a_served_model_through_a_kill(
     jobs.run(1)
     killer.join()
     stumbled = _run(database, 1)
-    assert stumbled.status == "training" and "-9" in (stumbled.error or "")
+    assert stumbled.status == "training" and "was killed" in (stumbled.error or "")
     with database.read() as session:
         assert ("retrain.run", 1) in list(due_work(session, settings, stumbled.created_at))
 
