@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import Capture, Project
 from labelwheel.errors import InputError
+from labelwheel.project import current_classes
 from labelwheel.settings import PREFIX, Settings
 from labelwheel.shares import OTHERS, read_shares
 from labelwheel.vision.label_config import parse, trained_labels
@@ -16,17 +17,21 @@ from labelwheel.vision.label_config import parse, trained_labels
 
 def unknown_names(session: Session, project: Project, settings: Settings) -> Iterator[str]:
     """One sentence for each: labels that the label config lacks, and sources from which no image has come."""
+    classes = current_classes(session, project.id)
     try:
         labels = trained_labels(parse(project.label_config))
     except InputError:  # said elsewhere
         labels = []
     sources = list(session.scalars(select(Capture.source).where(Capture.project_id == project.id).distinct().order_by(Capture.source)))
     for setting in ("class_weights", "quota_labels"):
-        yield from _strangers(settings, setting, labels, "label", "the label config has")
-    yield from _strangers(settings, "quota_sources", sources, "source", "images have come from")
+        yield from (
+            said for name, said in _strangers(settings, setting, labels, "label", "the label config has") if classes.read(name) is None
+        )
+    yield from (said for _, said in _strangers(settings, "quota_sources", sources, "source", "images have come from"))
 
 
-def _strangers(settings: Settings, setting: str, known: Collection[str], what: str, where: str) -> Iterator[str]:
+def _strangers(settings: Settings, setting: str, known: Collection[str], what: str, where: str) -> Iterator[tuple[str, str]]:
+    """Each name that is not among the known ones, and the sentence for it."""
     for name in read_shares(getattr(settings, setting)) if known else ():
         if name != OTHERS and name not in known:
-            yield f"{PREFIX}{setting.upper()} names the {what} {name!r}, which fits nothing: {where} {', '.join(list(known)[:20])}."
+            yield name, f"{PREFIX}{setting.upper()} names the {what} {name!r}, which fits nothing: {where} {', '.join(list(known)[:20])}."

@@ -33,7 +33,7 @@ from labelwheel.database.tables import (
     utcnow,
 )
 from labelwheel.errors import NotFoundError
-from labelwheel.project import current_project
+from labelwheel.project import current_project, projects
 from labelwheel.settings import Settings
 from labelwheel.vision.label_config import CHAMPION
 
@@ -95,7 +95,8 @@ def due_work(session: Session, settings: Settings, now: datetime) -> Iterator[tu
     project = _connected(session, settings)
     if project is not None:
         yield from _due_in_label_studio(session, project)
-    if session.scalar(select(exists().where(PredictionRequest.ended_at.is_(None)))):
+    served = [one.id for one in projects(session, settings).values()]
+    if session.scalar(select(exists().where(PredictionRequest.project_id.in_(served), PredictionRequest.ended_at.is_(None)))):
         yield "ml_backend.predict_later", None
     silent = now - timedelta(seconds=HEARTBEAT_SECONDS)
     for run_id in session.scalars(_stalled_runs(silent)):

@@ -6,7 +6,7 @@ see what the holdout is to judge by.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from sqlalchemy import select
@@ -26,12 +26,17 @@ def splits_of_twins(session: Session, project_id: int, source: str, captured_at:
     """
     if not seconds:
         return set()
-    window = timedelta(seconds=seconds)
     query = select(Capture.split, Capture.descriptor).where(Capture.project_id == project_id, Capture.source == source)
-    query = query.where(Capture.captured_at.between(captured_at - window, captured_at + window), Capture.descriptor.is_not(None))
+    query = query.where(Capture.captured_at.between(*_around(captured_at, timedelta(seconds=seconds))), Capture.descriptor.is_not(None))
     rows = session.execute(query.order_by(Capture.id.desc()).limit(MOST)).tuples().all()
     if not rows:
         return set()
     others = np.frombuffer(b"".join(vector or b"" for _, vector in rows), np.float32).reshape(-1, DESCRIPTOR_SIZE)
     near = np.linalg.norm(others - descriptor, axis=1) <= DISTANCE
     return {split for (split, _), twin in zip(rows, near, strict=True) if twin}
+
+
+def _around(moment: datetime, window: timedelta) -> tuple[datetime, datetime]:
+    """The window around a moment, within the calendar: a clock that was never set says that it is the year 1."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    return moment - min(window, moment - first), moment + min(window, last - moment)

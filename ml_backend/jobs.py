@@ -15,7 +15,7 @@ def predict_later() -> int:
     from labelwheel.labelstudio.client import LabelStudio
     from labelwheel.project import projects
     from labelwheel.storage import ImageStore
-    from ml_backend.later import work_off
+    from ml_backend.later import work_off_each
     from ml_backend.model import DetectorModel
     from ml_backend.state import State
 
@@ -24,7 +24,7 @@ def predict_later() -> int:
     client = LabelStudio(settings.label_studio_url, settings.label_studio_token.get_secret_value())
     with database.read() as session:
         served = list(projects(session, settings).values())
-    return sum(work_off(database, client, project, DetectorModel(here, project, project.label_config)) for project in served)
+    return work_off_each(database, client, [(project, DetectorModel(here, project, project.label_config)) for project in served])
 
 
 def retain() -> int:

@@ -105,16 +105,38 @@ def progress(session: Session, project_id: int, now: datetime) -> Progress:
     return Progress(waiting, since, {str(outcome): count for outcome, count in ended})
 
 
+def work_off_each(database: Database, client: LabelStudio, served: Iterable[tuple[Project, DetectorModel]]) -> int:
+    """`work_off` for each project: what Label Studio refuses of one holds up no other."""
+    stored = 0
+    for project, model in served:
+        try:
+            stored += work_off(database, client, project, model)
+        except LabelStudioUnreachable:
+            raise
+        except LabelStudioError as error:
+            log.warning("project left for later", ls_project=project.ls_project_id, error=error.message)
+    return stored
+
+
 def work_off(database: Database, client: LabelStudio, project: Project, model: DetectorModel) -> int:
     """Predict what waits, the longest first, and store it in Label Studio; return how many were stored. One at a time (a lease)."""
     stored = 0
     with hold(database, f"predict_later:{project.id}", LEASE_SECONDS) as lease:
         while lease and lease.renew() and (ids := _next(database, project.id)):
-            outcomes = _store(client, project.ls_project_id, ids, model)
+            outcomes = _store_or_end(client, project.ls_project_id, ids, model)
             _end(database, project.id, outcomes)
             stored += sum(outcome == "stored" for outcome in outcomes.values())
             log.info("predicted later", tasks=len(ids), stored=stored)
     return stored
+
+
+def _store_or_end(client: LabelStudio, ls_project_id: int, ids: Sequence[int], model: DetectorModel) -> Outcomes:
+    try:
+        return _store(client, ls_project_id, ids, model)
+    except LabelStudioError:
+        if client.fetch_status(f"api/projects/{ls_project_id}/") == 404:  # it was deleted, and its tasks with it
+            return dict.fromkeys(ids, "gone")
+        raise
 
 
 def _store(client: LabelStudio, ls_project_id: int, ids: Sequence[int], model: DetectorModel) -> Outcomes:

@@ -132,7 +132,7 @@ def _await_turn(raw: sqlite3.Connection) -> bool:
     while time.monotonic() < until:
         try:
             raw.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 return False
             time.sleep(TRY_SECONDS)

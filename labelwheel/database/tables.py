@@ -511,6 +511,16 @@ class TrainingRun(Table):
     heartbeat_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
+    @property
+    def started_from(self) -> int | None:
+        """The version whose weights it went on from; the champion is what it was judged against, and may be another. None: from scratch."""
+        start = self.metrics.get("start")
+        if start is not None:
+            found: int | None = start.get("model_version")
+            return found
+        warm = (self.metrics.get("training") or {}).get("warm", False)  # a run of the time when all went on from the champion
+        return self.champion_id if warm else None
+
 
 class Hint(Table):
     """A webhook said that something changed. It is believed only after the pull has looked.

@@ -87,7 +87,7 @@ def seen_images(session: Session, model_version_id: int) -> set[int]:
             return images | _brought(session, version)
         trained = select(DatasetItem.image_id).where(DatasetItem.dataset_id == run.dataset_id, DatasetItem.split.in_(TRAINED_ON))
         images |= set(session.scalars(trained))
-        version = run.champion_id
+        version = run.started_from
     return images
 
 

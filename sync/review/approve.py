@@ -89,7 +89,7 @@ def approval(policy: Policy, state: State) -> Approval | None:
 
 def agreement(policy: Policy, drawings: Sequence[Drawing]) -> Agreement | None:
     """The largest group of annotators who agree, if it is large enough; of several the one with the newest. `drawings` are oldest first."""
-    newest = {drawing.author: place for place, drawing in enumerate(drawings)}
+    newest = {drawing.author.casefold(): place for place, drawing in enumerate(drawings)}
     places = sorted(newest.values())[-MOST_COMPARED:]
     for size in range(len(places), policy.annotators - 1, -1):
         for members in sorted(combinations(places, size), key=lambda group: group[::-1], reverse=True):

@@ -98,7 +98,7 @@ def _agreed(policy: Policy, reads: list[_Read]) -> tuple[list[_Read], frozenset[
         return reads, frozenset()  # somebody has decided
     authors: dict[str, set[str]] = {}
     for place in places:
-        authors.setdefault(reads[place].state.root.key, set()).add(reads[place].state.author)
+        authors.setdefault(reads[place].state.root.key, set()).add(reads[place].state.author.casefold())
     return reads, frozenset(key for key, names in authors.items() if len(names) >= policy.annotators)
 
 

@@ -58,8 +58,7 @@ def _descendants(runs: Collection[TrainingRun], roots: Collection[int]) -> set[i
     """Models whose weights were started from these, however far on. Runs are in the order of their making."""
     found = set(roots)
     for run in runs:
-        warm = (run.metrics.get("training") or {}).get("warm", False)
-        if warm and run.champion_id in found and run.challenger_id is not None:
+        if run.started_from in found and run.challenger_id is not None:
             found.add(run.challenger_id)
     return found
 

@@ -19,6 +19,7 @@ from ml_backend import later
 from ml_backend.app import create_app
 from ml_backend.model import DetectorModel
 from ml_backend.state import State
+from tests.fixtures.database import add_project
 from tests.fixtures.line import BASIC_PASSWORD, LS_PROJECT, Line
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"label-studio:{BASIC_PASSWORD}".encode()).decode()}
@@ -55,7 +56,7 @@ def test_what_is_stored_is_answered_and_the_rest_is_noted(line: Line) -> None:
     assert [bool(entry) for entry in answers] == [True, True, False, False, False, False]
     assert (progress(line).waiting, dict(progress(line).ended)) == (4, {})
     with line.database.read() as session:
-        assert ("ml_backend.predict_later", None) in list(due_work(session, utcnow()))
+        assert ("ml_backend.predict_later", None) in list(due_work(session, line.settings, utcnow()))
 
 
 def test_what_the_background_has_in_hand_is_left_to_it_unless_it_is_opened_alone(line: Line) -> None:
@@ -177,3 +178,16 @@ def test_an_absent_label_studio_leaves_everything_noted(studio: Studio, monkeypa
 
 def killed(*_: Any) -> None:
     raise RuntimeError("killed")
+
+
+def test_a_project_that_was_deleted_there_holds_up_no_other(studio: Studio) -> None:
+    ids = studio.fill(1)
+    studio.line.deploy(0.9)
+    former = add_project(studio.line.database, studio.project.id + 1000)
+    for project_id in (former.id, studio.line.project.id):
+        later.note(studio.line.database, project_id, ids)
+    served = [(former, studio.model), (studio.line.project, studio.model)]
+    assert later.work_off_each(studio.line.database, studio.client, served) == 1
+    with studio.line.database.read() as session:
+        assert dict(later.progress(session, former.id, utcnow()).ended) == {"gone": 1}
+    assert dict(progress(studio.line).ended) == {"stored": 1}

@@ -11,7 +11,8 @@ from tests.fixtures.line import TOKEN, Line, still
 
 
 def arrive(line: Line, name: str, data: bytes, at: str = "06:00:00", source: str = "line-a") -> str:
-    fields = {"source": source, "external_id": name, "captured_at": f"2026-11-23T{at}+00:00", "image": (BytesIO(data), "image.png")}
+    moment = at if "T" in at else f"2026-11-23T{at}+00:00"
+    fields = {"source": source, "external_id": name, "captured_at": moment, "image": (BytesIO(data), "image.png")}
     answer = line.client.post("/inspect", data=fields, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 201, answer.get_json()
     return split(line, name)
@@ -36,3 +37,11 @@ def test_twins_inherit_and_a_bridge_is_quarantined(either_line: Line) -> None:
     assert arrive(line, "bridge", still(1, 4), at="06:00:20") == "quarantined"
     line.settings.twin_seconds = 0
     assert arrive(line, "off", still(1, 5), at="06:00:20") == "train"
+
+
+def test_a_clock_that_was_never_set_is_no_fault(either_line: Line) -> None:
+    """.NET's first moment, and the last one of the calendar: the window around them ends with it."""
+    for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"):
+        assert arrive(either_line, f"first {at}", still(1, 0), at=at) == "train"
+        split(either_line, f"first {at}", becomes="holdout")
+        assert arrive(either_line, f"again {at}", still(1, 1), at=at) == "holdout"

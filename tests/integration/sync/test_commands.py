@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from console.cli import app
 from console.doctor import LOOKS, _names
 from console.overview import overview
+from labelwheel.project import change_classes
 from labelwheel.settings import PREFIX, get_settings
+from labelwheel.vision.class_change import rename
 from tests.fixtures.line import Line
 from tests.integration.sync.test_select import box, saw
 
@@ -66,6 +68,12 @@ def test_why_nothing_would_be_chosen_and_which_names_fit_nothing(line: Line, mon
     waits, strangers = say("select", "--dry-run")
     assert waits.startswith("Captures still arrive, 1 so far: without a model, a first batch waits")
     assert "QUOTA_SOURCES names the source 'line-z', which fits nothing: images have come from line-a." in strangers
+    with line.database.write() as session:
+        change_classes(session, line.project.id, lambda classes: rename(classes, "short", "bridge"), "anna", "")
+    monkeypatch.setenv(PREFIX + "CLASS_WEIGHTS", "shrot=0.5 short=1 bridge=1")
+    get_settings.cache_clear()
+    strangers = say("select", "--dry-run")[1]
+    assert "'shrot'" in strangers and "'bridge'" not in strangers, "selection reads either name of the class"
     assert say("thresholds", "--suggest")[0].startswith("No model serves yet: no box is drawn")
     assert json.loads(say("thresholds", "--suggest", "--json")[0])["classes"] == []
     assert [(fault.code, fault.broken) for fault in _names(get_settings(), line.database, line.project)] == [("unknown_name", False)] * 2

@@ -31,8 +31,10 @@ from labelwheel.labelstudio.client import LabelStudio
 from labelwheel.labelstudio.twin_server import TwinServer
 from labelwheel.lease import hold
 from retrain.dataset import content, version, yolo
+from sync.doubts.unseen import seen_images
 from sync.review.erase import allow, find_image
 from sync.review.rebuild import rebuild
+from sync.review.used import used_image
 from tests.fixtures.line import Line
 from tests.fixtures.plant import USERS, Plant
 from tests.fixtures.tasks import Tray, annotation, drawn
@@ -76,6 +78,38 @@ def _trained(line: Line) -> None:
             session.add(model)
             session.flush()
             run.challenger_id = parent = model.id
+
+
+def _run(line: Line, number: int, start: int | None, champion: int | None) -> int:
+    """A model of a run that went on from `start`, and was judged against the champion; it trained on nothing that we know."""
+    with line.database.write() as session:
+        classes = session.scalars(select(ClassMap)).one()
+        metrics = {"training": {"warm": start is not None}, "start": {"model_version": start} if start else {}}
+        run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", metrics=metrics, champion_id=champion)
+        session.add(run)
+        session.flush()
+        model = ModelVersion(
+            project_id=line.project.id, name="labelwheel", version=number, onnx_uri="m", onnx_sha256="0" * 64, weights_uri="w",
+            class_map_id=classes.id, training_run_id=run.id,
+        )  # fmt: skip
+        session.add(model)
+        session.flush()
+        run.challenger_id = model.id
+        return model.id
+
+
+def test_what_has_seen_an_image_follows_the_weights_and_not_the_champion(tray: Tray) -> None:
+    line = tray.line
+    _trained(line)
+    with line.database.read() as session:
+        second = session.scalars(select(ModelVersion.id).where(ModelVersion.version == 2)).one()
+    fourth = _run(line, 4, None, second)
+    fifth, sixth = _run(line, 5, second, fourth), _run(line, 6, fourth, second)
+    with line.database.read() as session:
+        image = find_image(session, line.project.id, "c-1").id
+        used = used_image(session, line.project.id, image)
+        assert (used.models, used.descendants) == (["labelwheel@2"], ["labelwheel@3", "labelwheel@5"])
+        assert [image in seen_images(session, model) for model in (second, fourth, fifth, sixth)] == [True, False, True, False]
 
 
 def holding(folder: Path, needle: bytes) -> list[Path]:

@@ -345,6 +345,9 @@ def test_annotators_who_do_not_agree_send_the_item_back_and_a_third_one_decides(
 def test_one_annotator_does_not_agree_with_herself() -> None:
     twice = revision(1, annotator="anna"), revision(2, 5, "b", annotator="anna")
     assert not any(label.approved_at for label in labels(*twice, policy="agree:2@0.5"))
+    spelt = [revision(1, annotator="Carl@plant.example"), revision(2, 9, "b", annotator="carl@plant.example")]
+    found = seen(*spelt, policy="agree:2@0.5")
+    assert not any(label.approved_at for label in found.labels) and not found.disputed
 
 
 def test_what_nothing_can_be_trained_on_of_is_not_taken_for_an_empty_image() -> None:
