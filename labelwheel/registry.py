@@ -15,6 +15,7 @@ from filelock import FileLock
 EXPERIMENT = "labelwheel"
 KEY = "labelwheel.run"
 CHAMPION = "champion"
+UNKNOWN = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code for an id of nothing
 BATCH = 500  # MLflow takes 1,000 metrics in one call
 
 
@@ -82,8 +83,15 @@ class Registry:
             shutil.rmtree(draft, ignore_errors=True)
 
     def has(self, run_id: str, folder: str, name: str) -> bool:
-        """Whether a run's artifacts hold this file."""
-        return any(Path(found.path).name == name for found in self._client.list_artifacts(run_id, folder)) if run_id else False
+        """Whether a run's artifacts hold this file; not those of a run that MLflow does not know."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return any(Path(found.path).name == name for found in self._client.list_artifacts(run_id, folder)) if run_id else False
+        except MlflowException as error:
+            if error.error_code != UNKNOWN:
+                raise
+            return False
 
     def register(self, run_id: str, model: str, source: str, tags: Mapping[str, str]) -> int:
         """The run's version of a model: the same number each time, created at the first. `source` is a folder."""

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 from sqlalchemy import select
@@ -36,7 +37,7 @@ def close_ended(work: Work) -> None:
             _try_to_close(mine, row)
     _prune(work, project_id)
     for draft in work.datasets.glob(".*.draft"):
-        if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+        if _age(draft) > DRAFT_SECONDS:
             shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -55,6 +56,14 @@ def needed(session: Session, project_id: int) -> set[int]:
             start = (row.metrics.get("start") or {}).get("model_version")
             found |= {number for number in (row.champion_id, row.challenger_id, start) if number}
     return found
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was written to; 0 of what has just gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _try_to_close(work: Work, row: TrainingRun) -> None:
@@ -95,7 +104,14 @@ def _prune(work: Work, project_id: int) -> None:
         models = list(session.scalars(select(ModelVersion).where(ModelVersion.project_id == project_id)))
         going = superfluous(models, needed(session, project_id), work.settings.keep_challengers)
     for model in going:
-        path = model_path(model.weights_uri, work.settings)
+        _try_to_prune(work, model)
+
+
+def _try_to_prune(work: Work, model: ModelVersion) -> None:
+    path = model_path(model.weights_uri, work.settings)
+    try:
         if path.is_file() and work.registry.has(model.mlflow_run_id or "", "weights", path.name):
             path.unlink()
             log.info("weights pruned", model=model.title)
+    except Exception:
+        log.exception("weights not pruned, the next run tries again", model=model.title)  # MLflow is away: no reason not to train
