@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager
 
 from labelwheel.database.insert import insert_absent
 from labelwheel.database.tables import AnnotationRevision, Image, LsTask, Project, QueueItem, utcnow
@@ -56,10 +56,9 @@ def mirror_tasks(session: Session, project: Project, tasks: Iterable[Json], peop
     by_key: dict[str, list[Json]] = defaultdict(list)
     for task in tasks:
         by_key[str(task["data"].get(KEY) or "")].append(task)
-    rows = select(LsTask).where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key)))
-    load = joinedload(LsTask.queue_item).joinedload(QueueItem.image)
+    rows = session.scalars(locked_tasks().where(LsTask.project_id == project.id, LsTask.key.in_(list(by_key))))
     # Of an image that was erased nothing shall come back, should its task still be there.
-    ours = {row.key: row for row in session.scalars(rows.options(load)) if row.queue_item.image.erased_at is None}
+    ours = {row.key: row for row in rows if row.queue_item.image.erased_at is None}
     known = _known(session, project.id, list(ours))
     fresh = _insert(session, project.id, ours, by_key, known, people)
     change = Change()
@@ -71,6 +70,17 @@ def mirror_tasks(session: Session, project: Project, tasks: Iterable[Json], peop
                 change.touched.add(row.queue_item.image_id)
         _note_task(row, by_key[key])
     return change
+
+
+def locked_tasks() -> Select[LsTask]:
+    """Our tasks with their items and images; the images' rows are locked, in the one order in which everybody locks them.
+
+    Read so before anything of an image is changed, and what the mirror has of it afterwards: an erasure, which begins with the same lock,
+    is then either seen or still to come. Whoever takes the image's row last would wait for it, and it for them, for ever.
+    """
+    query = select(LsTask).join(LsTask.queue_item).join(QueueItem.image)
+    query = query.options(contains_eager(LsTask.queue_item).contains_eager(QueueItem.image)).order_by(Image.id, LsTask.id)
+    return query.with_for_update(of=Image).execution_options(populate_existing=True)
 
 
 def identity(annotation: Json) -> str:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import Table, bindparam, exists, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from labelwheel import queue
 from labelwheel.database import Database
@@ -31,7 +31,7 @@ from labelwheel.settings import Settings
 from labelwheel.vision.label_config import parse, trained_labels
 from sync.exchange.adopt import ask_for_adoption
 from sync.exchange.desk import keep
-from sync.exchange.mirror import CLOCK, mirror_tasks
+from sync.exchange.mirror import CLOCK, locked_tasks, mirror_tasks
 from sync.exchange.reset import Watch, held, look, standing, stop
 from sync.exchange.sweep import Known, Sweep, compare
 from sync.exchange.twins import awaited_keys, repair
@@ -262,14 +262,12 @@ def _note_moved(turn: Turn, found: Sweep) -> None:
 
 
 def _note_gone(turn: Turn, found: Sweep) -> None:
-    load = joinedload(LsTask.queue_item)
     for some in _batches(found.gone, BATCH):
         with turn.database.write() as session:
-            rows = list(session.scalars(select(LsTask).where(LsTask.id.in_(some)).options(load)))
-            mark_deleted(session, turn.project.id, turn.reading, rows)
+            mark_deleted(session, turn.project.id, turn.reading, _not_erased(session, some))
     for some in _batches(found.unanswered, BATCH):
         with turn.database.write() as session:
-            for row in session.scalars(select(LsTask).where(LsTask.id.in_(some)).options(load)):
+            for row in _not_erased(session, some):
                 move(session, row.queue_item, "pending", "pull", "Label Studio lost the task before anybody had answered")
     if found.gone:
         log.warning("tasks deleted in Label Studio", count=len(found.gone))
@@ -277,17 +275,20 @@ def _note_gone(turn: Turn, found: Sweep) -> None:
         queue.ring("sync.push")
 
 
+def _not_erased(session: Session, ids: Collection[int]) -> list[LsTask]:
+    return [row for row in session.scalars(locked_tasks().where(LsTask.id.in_(ids))) if row.queue_item.image.erased_at is None]
+
+
 def _note_vanished(turn: Turn, unique_ids: set[str]) -> None:
     """Annotations whose task is gone, though another of the same key is there."""
     for some in _batches(sorted(unique_ids), BATCH):
         with turn.database.write() as session:
-            query = select(AnnotationRevision).where(AnnotationRevision.project_id == turn.project.id)
-            query = query.where(AnnotationRevision.unique_id.in_(some), AnnotationRevision.deleted_at.is_(None))
-            gone = list(session.scalars(query))
-            for entry in gone:
+            mine = (AnnotationRevision.project_id == turn.project.id, AnnotationRevision.unique_id.in_(some))
+            keys = set(session.scalars(select(AnnotationRevision.key).where(*mine)))
+            rows = list(session.scalars(locked_tasks().where(LsTask.project_id == turn.project.id, LsTask.key.in_(keys))))
+            for entry in session.scalars(select(AnnotationRevision).where(*mine, AnnotationRevision.deleted_at.is_(None))):
                 entry.deleted_at = utcnow()
-            images = select(QueueItem.image_id).join(LsTask).where(LsTask.key.in_({entry.key for entry in gone}))
-            settle(session, turn.project.id, turn.reading, set(session.scalars(images.where(LsTask.project_id == turn.project.id))))
+            settle(session, turn.project.id, turn.reading, {row.queue_item.image_id for row in rows})
 
 
 def _settle_hints(database: Database, hints: Sequence[Hint]) -> None:

@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database import Database
 from labelwheel.database.insert import insert_absent
-from labelwheel.database.tables import IMPORTED, AnnotationRevision, LsTask, Pause, Project, QueueItem, utcnow
+from labelwheel.database.tables import IMPORTED, AnnotationRevision, LsTask, Pause, Project, utcnow
 from labelwheel.errors import LabelStudioError, LabelStudioUnreachable, WentBack
 from labelwheel.labelstudio.client import Project as There
 from labelwheel.labelstudio.port import Studio
+from sync.exchange.mirror import locked_tasks
 from sync.review.reading import Reading
 from sync.review.settle import settle
 
@@ -114,12 +115,13 @@ def accept(session: Session, row: Project, there: There, answer: Answer, reading
 
 def _revive(session: Session, project_id: int, reading: Reading, since: datetime) -> None:
     """What was taken for deleted in the pull that gave the alarm."""
-    gone = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, _PEOPLES, AnnotationRevision.deleted_at >= since)
-    revived = list(session.scalars(gone))
-    for entry in revived:
+    gone = (AnnotationRevision.project_id == project_id, _PEOPLES, AnnotationRevision.deleted_at >= since)
+    keys = set(session.scalars(select(AnnotationRevision.key).where(*gone)))
+    rows = session.scalars(locked_tasks().where(LsTask.project_id == project_id, LsTask.key.in_(keys)))
+    images = {row.key: row.queue_item.image_id for row in rows if row.queue_item.image.erased_at is None}
+    for entry in session.scalars(select(AnnotationRevision).where(*gone, AnnotationRevision.key.in_(images))):
         entry.deleted_at, entry.lost_at = None, utcnow()
-    images = select(QueueItem.image_id).join(LsTask).where(LsTask.project_id == project_id)
-    settle(session, project_id, reading, set(session.scalars(images.where(LsTask.key.in_({entry.key for entry in revived})))))
+    settle(session, project_id, reading, set(images.values()))
 
 
 def _lose_all(session: Session, project_id: int) -> None:

@@ -30,6 +30,7 @@ from sync.review.reading import Reading
 MOST_ROUNDS = 3  # after so many it is for somebody to decide
 AGAIN = 1.0  # priority of an image on which annotators did not agree
 PORTION = 200  # images settled at once
+ANEW = {"populate_existing": True}
 
 Row = TypeVar("Row")
 
@@ -42,9 +43,9 @@ def settle(session: Session, project_id: int, reading: Reading, image_ids: Colle
 
 
 def outcomes(session: Session, project_id: int, reading: Reading, image_ids: Sequence[int]) -> dict[int, Outcome]:
-    """What the mirror says of these images; nothing is changed."""
+    """What the mirror says of these images; nothing is changed. Read anew, whatever the session knows of it from before it waited for them."""
     tasks = _tasks(session, project_id, image_ids)
-    images = {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(image_ids)))}
+    images = {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).execution_options(**ANEW))}
     key_of = {row.key: row.queue_item.image_id for rows in tasks.values() for row in rows}
     key_of |= {import_key(image): image.id for image in images.values()}
     revisions, verdicts = _revisions(session, project_id, key_of), _verdicts(session, project_id, key_of)
@@ -145,13 +146,14 @@ def _new(project_id: int, image_id: int, label: DerivedLabel) -> dict[str, Any]:
 
 def _tasks(session: Session, project_id: int, image_ids: Sequence[int]) -> dict[int, list[LsTask]]:
     query = select(LsTask).join(LsTask.queue_item).where(LsTask.project_id == project_id, QueueItem.image_id.in_(image_ids))
-    rows = session.scalars(query.options(contains_eager(LsTask.queue_item)).order_by(LsTask.id))
+    query = query.options(contains_eager(LsTask.queue_item)).order_by(LsTask.id)
+    rows = session.scalars(query.execution_options(**ANEW))
     return _grouped((row.queue_item.image_id, row) for row in rows)
 
 
 def _revisions(session: Session, project_id: int, image_of: Mapping[str, int]) -> dict[int, list[Revision]]:
     query = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_(list(image_of)))
-    return _grouped((image_of[row.key], as_revision(row)) for row in session.scalars(query))
+    return _grouped((image_of[row.key], as_revision(row)) for row in session.scalars(query.execution_options(**ANEW)))
 
 
 def _verdicts(session: Session, project_id: int, image_of: Mapping[str, int]) -> dict[int, list[Verdict]]:
@@ -185,7 +187,7 @@ def as_revision(row: AnnotationRevision) -> Revision:
 
 
 def mark_deleted(session: Session, project_id: int, reading: Reading, rows: Sequence[LsTask], why: str = "") -> None:
-    """Tasks that Label Studio no longer has: their annotations are gone, their items expire."""
+    """Tasks that Label Studio no longer has: their annotations are gone, their items expire. Their images are locked (`locked_tasks`)."""
     keys = [row.key for row in rows]
     gone = select(AnnotationRevision).where(AnnotationRevision.project_id == project_id, AnnotationRevision.key.in_(keys))
     for entry in session.scalars(gone.where(AnnotationRevision.deleted_at.is_(None), AnnotationRevision.lost_at.is_(None))):
