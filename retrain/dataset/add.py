@@ -19,6 +19,7 @@ from labelwheel.storage import ImageStore
 from retrain.dataset.content import Item, Plan
 from retrain.dataset.folder import FOLDERS
 from retrain.dataset.own import stem
+from retrain.dataset.purged import left_out, let_in
 from retrain.dataset.version import CACHE, alone, point, push, ready, whole
 from retrain.dataset.yolo import image_file, index_files, label_file
 
@@ -41,7 +42,8 @@ def add(plan: Plan, store: ImageStore, root: Path, remote: str = "", beat: Calla
     """
     ready(root, remote)
     with alone(root):
-        dvc_hash = whole(root, plan.content_hash) or _Shelf(root).add(plan, store, beat)
+        lacking = left_out(root, plan.content_hash).intersection(map(stem, plan.items))
+        dvc_hash = ("" if lacking else whole(root, plan.content_hash)) or _Shelf(root).add(plan, store, beat)
     if remote:
         push(root, plan.content_hash, remote)
     return dvc_hash
@@ -66,6 +68,7 @@ class _Shelf:
                 beat()
             found += [self._put(file.name, file.content) for file in index_files(plan)]
             self._remember(fresh)
+            let_in(self._root, plan.content_hash, map(stem, plan.items))
             return self._list(plan.content_hash, found)
         except OSError as error:
             raise DatasetError(f"The dataset could not be stored: {error}", "Look at disk space.") from error

@@ -1,16 +1,18 @@
 """Take an image out of every dataset version: its working trees, DVC's cache and the remote. What else uses the bytes keeps them.
 
-A version stays known by its hash and its list of files; brought back, it lacks what was purged. `purged.txt` beside the versions
-says what that is, so that nothing else that is missing passes for it.
+A version stays known by its hash and its list of files; brought back, it lacks the image (see `retrain.dataset.purged`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from retrain.dataset.version import PURGED, cached, listing, repository
+from retrain.dataset.purged import leave_out, left_out
+from retrain.dataset.version import cached, fetch, listing, repository, without
 
 
 @dataclass
@@ -29,26 +31,44 @@ def purge(root: Path, sha256: str, remote: str = "") -> Purged:
     if not (root / ".dvc").is_dir():
         return done
     with repository(root, remote) as repo:
+        if remote:
+            _bring_lists(repo, root)
         mine, others = _objects(root, sha256, done)
         gone = sorted(mine - others)
-        _remember(root, gone)
+        leave_out(root, sha256)
         done.cached = sum(_unlink(cached(root, oid)) for oid in gone)
         if remote and gone:
-            odb = repo.cloud.get_remote_odb("store")
-            there = [path for path in map(odb.oid_to_path, gone) if odb.fs.exists(path)]
-            for path in there:
-                odb.fs.remove(path)
-            done.remote = len(there)
+            done.remote = _discard(repo.cloud.get_remote_odb("store"), gone)
     done.files = sum(_unlink(path) for path in _working(root, sha256))
     return done
 
 
+def _bring_lists(repo: Any, root: Path) -> None:
+    """The lists of files that the cache lost: the remote may hold what they name."""
+    for pointer in root.glob("*.dvc"):
+        if pointer.is_file():
+            with suppress(FileNotFoundError):
+                fetch(repo, listing(root, pointer)[0])
+
+
+def _discard(odb: Any, oids: Iterable[str]) -> int:
+    """Remove objects from the remote, and what DVC remembers of it: what it takes for there, it would not push again."""
+    from dvc_data.hashfile.db import get_index
+
+    with closing(get_index(odb)) as index:
+        index.clear()
+    there = [path for path in map(odb.oid_to_path, oids) if odb.fs.exists(path)]
+    for path in there:
+        odb.fs.remove(path)
+    return len(there)
+
+
 def _objects(root: Path, sha256: str, done: Purged) -> tuple[set[str], set[str]]:
-    """MD5 of the files of the image, and those of all other files; the versions that hold it are noted."""
+    """MD5 of the files of the image, and those of all other files that a version has; the versions that hold it are noted."""
     mine, others = set[str](), set[str]()
     for name, files in _versions(root):
         held = {oid for path, oid in files if PurePosixPath(path).stem == sha256}
-        others |= {oid for path, oid in files if PurePosixPath(path).stem != sha256}
+        others |= {oid for path, oid in without(files, {sha256, *left_out(root, name)})}
         if held:
             done.datasets.append(name)
             mine |= held
@@ -64,12 +84,6 @@ def _versions(root: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def _working(root: Path, sha256: str) -> Iterator[Path]:
     return (path for folder in ("images", "labels") for path in root.glob(f"*/{folder}/*/{sha256}.*"))
-
-
-def _remember(root: Path, oids: Iterable[str]) -> None:
-    note = root / PURGED
-    known = note.read_text().split() if note.exists() else []
-    note.write_text("".join(f"{oid}\n" for oid in dict.fromkeys([*known, *oids])))
 
 
 def _unlink(path: Path) -> bool:

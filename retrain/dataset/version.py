@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock
 
 from labelwheel.errors import DatasetError
+from retrain.dataset.purged import left_out
 
 CACHE = Path(".dvc/cache/files/md5")
-PURGED = "purged.txt"  # MD5 of files that `retrain.dataset.purge` took out
 JPEG = (b"\xff\xd8", b"\xff\xd9")  # how a whole one begins and ends
 LOCK_SECONDS = 3600  # DVC itself gives up after 3 s when another add is under way
 
@@ -145,28 +145,32 @@ def _all(root: Path, content_hash: str, remote: str) -> list[tuple[str, str]]:
 
 
 def _complete(root: Path, content_hash: str, remote: str) -> list[tuple[str, str]]:
-    """Path and MD5 of the files of a version that were not purged. What the cache lacks of them is fetched."""
-    pointer, note = _pointer(root, content_hash), root / PURGED
-    purged = set(note.read_text().split()) if note.exists() else set[str]()
+    """Path and MD5 of the files of a version, without those of purged images. What the cache lacks of them is fetched."""
+    pointer, purged = _pointer(root, content_hash), left_out(root, content_hash)
     names, files = listing(root, pointer)
-    missing = [cached(root, oid) for _, oid in files if oid not in purged and not cached(root, oid).is_file()]
+    missing = [cached(root, oid) for _, oid in without(files, purged) if not cached(root, oid).is_file()]
     if remote and (missing or not files):
         with _opened(root, remote) as repo:
             if not purged:
                 repo.fetch(targets=[str(pointer)])
             else:  # DVC brings a version back whole or not at all
-                _fetch(repo, names)
-                for _, oid in listing(root, pointer)[1]:
-                    if oid not in purged:
-                        _fetch(repo, cached(root, oid))
+                fetch(repo, names)
+                for _, oid in without(listing(root, pointer)[1], purged):
+                    fetch(repo, cached(root, oid))
         missing, files = [], listing(root, pointer)[1]
     if missing or not files:
         what = f"{len(missing)} of its {len(files)} files are gone" if files else "its list of files is gone"
         raise DatasetError(f"The dataset {content_hash} could not be restored: {what}.", "Restore `datasets/.dvc/cache`, or set a remote.")
-    return [(path, oid) for path, oid in files if oid not in purged]
+    return without(files, purged)
 
 
-def _fetch(repo: Any, file: Path) -> None:
+def without(files: Iterable[tuple[str, str]], images: set[str]) -> list[tuple[str, str]]:
+    """Path and MD5 of files, but for those of these images and for their label files."""
+    return [(path, oid) for path, oid in files if PurePosixPath(path).stem not in images]
+
+
+def fetch(repo: Any, file: Path) -> None:
+    """Bring a file that the cache lacks from the remote, whole or not at all. Raises FileNotFoundError when that has none either."""
     odb = repo.cloud.get_remote_odb("store")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
