@@ -193,18 +193,20 @@ def image_bytes(session: Session, chosen: Plan) -> int:
 
 
 def old_items(session: Session, project_id: int, run_id: int, chosen: Plan, seed: int) -> Plan:
-    """The control's plan: as many training images as `chosen` has, of labels older than the run, the replayed ones first.
+    """The control's plan: of the training images of `chosen` those whose labels are older than the run, and others for the new ones.
 
-    Those that are added could have been replayed, too: they still stand, train, and hold a class in use.
+    Those that are added could have been replayed, too: they still stand, train, and hold a class in use. Where `chosen` has all labels,
+    none can be added: the control has fewer images then.
     """
-    replayed, mine = [item.label_id for item in chosen.only("replay")], {item.image_id for item in chosen.items}
+    consumed, mine = labels.consumed(session, project_id, before_run=run_id), {item.image_id for item in chosen.items}
+    training = chosen.only("train", "replay")
+    kept = [item.label_id for item in training if item.split == "replay" or item.label_id in consumed]
     splits, standing = labels.splits(session, project_id), labels.approved(session, project_id)
-    old = set(standing.values()) & labels.consumed(session, project_id, before_run=run_id)
+    old = set(standing.values()) & consumed
     old -= labels.emptied(session, old, chosen.class_map)
     spare = sorted(label for image, label in standing.items() if label in old and image not in mine and splits.get(image) == "train")
-    wanted = min(max(len(chosen.only("train", "replay")) - len(replayed), 0), len(spare))
-    added = random.Random(seed).sample(spare, wanted)  # noqa: S311  a repeatable draw, no secret
-    return gather_same_classes(session, dict.fromkeys([*replayed, *added], "replay"), chosen)
+    added = random.Random(seed).sample(spare, min(len(training) - len(kept), len(spare)))  # noqa: S311  a repeatable draw, no secret
+    return gather_same_classes(session, dict.fromkeys([*kept, *added], "replay"), chosen)
 
 
 def gather_same_classes(session: Session, splits: Mapping[int, str], like: Plan) -> Plan:

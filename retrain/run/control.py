@@ -18,11 +18,12 @@ from retrain.dataset import content, yolo
 from retrain.dataset.content import Item, Plan
 from retrain.gate.compare import Holdout, compare
 from retrain.gate.evaluate import Scores
-from retrain.run.attempts import MOST_FRUITLESS
+from retrain.run.attempts import MOST_FRUITLESS, WORTH, Stood, Waits
+from retrain.run.mirror import reaching
 from retrain.run.stages import score
 from retrain.run.work import CONTROL, Work
 from retrain.training import launch, spec
-from retrain.training.spec import Result, Spec
+from retrain.training.spec import Progress, Result, Spec
 
 log = structlog.get_logger(__name__)
 
@@ -30,27 +31,29 @@ log = structlog.get_logger(__name__)
 def run_control(work: Work) -> None:
     """Train and score the control of an ended run, if one is due. Gives way to a real training; the sweep asks again."""
     row = work.row()
-    if (row.control or {}).get("state") != "due" or _busy(work, row.project_id):
+    noted = row.control or {}
+    if noted.get("state") != "due" or _busy(work, row.project_id):
         return
-    attempts = (row.control or {}).get("attempts", 0)
-    if attempts >= MOST_FRUITLESS:
-        said = (row.control or {}).get("error") or f"It was interrupted {attempts} times without a word."
-        _end(work, {"state": "failed", "error": said})
+    attempts = noted.get("attempts", 0)
+    stood = Stood.of(noted).now(noted.get("percent", 0.0), attempts)
+    lost = stood.fruitless(attempts)
+    if lost >= MOST_FRUITLESS:
+        _end(work, {"state": "failed", "error": noted.get("error") or f"It was interrupted {lost} times without a word."})
         return
-    _record(work, {"state": "due", "attempts": attempts + 1})
+    _note(work, attempts=attempts + 1, stood=stood.as_dict(), error=None)
     try:
-        outcome = _train_and_score(work, row)
+        _end(work, _train_and_score(work, row))
     except launch.Cancelled:
-        _record(work, {"state": "due", "attempts": attempts})
+        _note(work, attempts=attempts)
         log.info("control gave way to a training", run=row.id)
-        return
+    except Waits as error:
+        _note(work, attempts=attempts, error=str(error))
+        log.warning("control waits", run=row.id, reason=error.message)
     except DatasetError as error:  # the same labels would end the same way
-        outcome = {"state": "failed", "error": str(error)}
+        _end(work, {"state": "failed", "error": str(error)})
     except Exception as error:
         log.exception("control stumbled", run=row.id)
-        _record(work, {"state": "due", "attempts": attempts + 1, "error": str(error)})
-        return
-    _end(work, outcome)
+        _note(work, error=str(error))
 
 
 def _end(work: Work, outcome: dict[str, Any]) -> None:
@@ -63,6 +66,18 @@ def _record(work: Work, outcome: dict[str, Any]) -> None:
         session.get_one(TrainingRun, work.run_id).control = outcome
 
 
+def _note(work: Work, **values: Any) -> None:
+    """Add to what is known of a control that is due."""
+    with work.database.write() as session:
+        row = session.get_one(TrainingRun, work.run_id)
+        row.control = {**(row.control or {}), **values}
+
+
+def _got_on(work: Work, percent: float) -> None:
+    if percent >= (work.row().control or {}).get("percent", 0.0) + WORTH:
+        _note(work, percent=percent)
+
+
 def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     with work.database.read() as session:
         original = content.recall(session, row.dataset_id or 0)
@@ -73,11 +88,18 @@ def _train_and_score(work: Work, row: TrainingRun) -> dict[str, Any]:
     folder = work.folder / CONTROL / old.content_hash[:12]  # what was begun with labels that stand no more is not gone on with
     data = yolo.write(old, work.store, folder / "dataset")
     recipe = spec.read_spec(folder) or _recipe(work, folder, data, images)
-    result = launch.launch(recipe, lambda _progress: not _busy(work, row.project_id))
+
+    def wanted(progress: Progress | None) -> bool:
+        _got_on(work, progress.percent if progress else 0.0)
+        return not _busy(work, row.project_id)
+
+    result = launch.launch(recipe, wanted)
+    _got_on(work, 100.0)
+    mlflow_run = _begin(work, row)  # where MLflow is away, nothing is scored in vain
     items = original.only("holdout")
     scored = score(work, Path(result.onnx), original, items)
     scores = scored.as_dict()
-    mlflow_run = _mirror(work, row, old, recipe, result, scores)
+    _mirror(work, mlflow_run, old, recipe, result, scores)
     training = {"updates": result.updates, "seconds": result.seconds, "train_images": images, "seed": recipe.seed}
     work.models.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result.onnx, work.models / "control.onnx")  # so that anybody may score it again
@@ -102,15 +124,18 @@ def _recipe(work: Work, folder: Path, data: Path, images: int) -> Spec:
     return replace(original, folder=str(folder), data=str(data), images=images, updates=original.updates_made)
 
 
-def _mirror(work: Work, row: TrainingRun, old: Plan, recipe: Spec, result: Result, scores: dict[str, Any]) -> str:
-    run_id = work.registry.run(f"{work.key()}-control", f"control of training {row.id}")
-    work.registry.note(
-        run_id, {"updates": recipe.updates, "images": recipe.images, "seed": recipe.seed}, {"labelwheel.dataset": old.content_hash}
-    )
-    work.registry.measure(run_id, spec.read_history(Path(recipe.folder)))
-    work.registry.measure(run_id, [(result.epochs, {name: scores[name] for name in ("map50", "map50_95")})])
-    work.registry.end(run_id)
-    return run_id
+def _begin(work: Work, row: TrainingRun) -> str:
+    with reaching("control"):
+        return work.registry.run(f"{work.key()}-control", f"control of training {row.id}")
+
+
+def _mirror(work: Work, run_id: str, old: Plan, recipe: Spec, result: Result, scores: dict[str, Any]) -> None:
+    params = {"updates": recipe.updates, "images": recipe.images, "seed": recipe.seed}
+    with reaching("control"):
+        work.registry.note(run_id, params, {"labelwheel.dataset": old.content_hash})
+        work.registry.measure(run_id, spec.read_history(Path(recipe.folder)))
+        work.registry.measure(run_id, [(result.epochs, {name: scores[name] for name in ("map50", "map50_95")})])
+        work.registry.end(run_id)
 
 
 def _busy(work: Work, project_id: int) -> bool:

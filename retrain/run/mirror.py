@@ -29,7 +29,7 @@ class NoRegistry(Waits):
 
 def begin(work: Work, row: TrainingRun) -> str:
     """Id of the run in MLflow, which is made at the first time. Raises NoRegistry."""
-    with _reaching():
+    with reaching("run"):
         return work.registry.run(work.key(), f"training {row.id}")
 
 
@@ -48,7 +48,7 @@ def mirror(
     draw(work.folder / "plots", history, scores)
     finals = {name: metrics["challenger"][name] for name in ("map50", "map50_95")} | {"seconds": result.seconds}
     finals |= {f"gate/{name}": value for name, value in metrics["gate"].items()}
-    with _reaching():
+    with reaching("run"):
         registry = work.registry
         registry.note(run_id, _params(row, recipe), _tags(row, stored, chosen))
         registry.keep(run_id, provenance(stored, chosen), LABELS)
@@ -59,12 +59,14 @@ def mirror(
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def reaching(what: str) -> Iterator[None]:
+    """A run, or its control, is told to MLflow within. Raises NoRegistry."""
     try:
         yield
     except Exception as error:  # MLflow's stores raise errors of many packages
-        cure = "See LABELWHEEL_MLFLOW_URI; the run then goes on by itself. `labelwheel cancel` gives its model up."
-        raise NoRegistry(f"MLflow did not take the run, which is trained and waits: {error}", cure) from error
+        cure = f"See LABELWHEEL_MLFLOW_URI; the {what} then goes on by itself."
+        more = " `labelwheel cancel` gives its model up." if what == "run" else ""
+        raise NoRegistry(f"MLflow did not take the {what}, which is trained and waits: {error}", cure + more) from error
 
 
 def _params(row: TrainingRun, recipe: Spec) -> dict[str, Any]:

@@ -260,6 +260,8 @@ def _no_control(run: Settled) -> str:
         return "The control is still to be trained: what more training alone would have won is not known yet."
     if state == "failed":
         return f"The control failed ({(run.control or {}).get('error')}): what more training alone would have won is not known."
+    if state == "none":
+        return f"No control was trained, for {(run.control or {}).get('why')}: what more training alone would have won is not known."
     if not (run.metrics.get("training") or {}).get("warm"):
         return "It started from scratch, so no control was trained: all that it knows is from all labels, not from these alone."
     return "No control was trained (LABELWHEEL_TRAIN_CONTROL): what more training alone would have won is not known."

@@ -37,6 +37,9 @@ from retrain.training.start import start_of
 
 log = structlog.get_logger(__name__)
 
+NO_OLD = "all labels that it was trained on are new"
+NO_NEW = "all labels that it was trained on are old"
+
 
 def turn(work: Work) -> None:
     """From wherever the run stands to its end."""
@@ -141,11 +144,10 @@ def conclude(work: Work) -> None:
     work.set(percent=SETTLED)  # from here on nobody can cancel it
     overtaken = _promote(work, row, decision) if decision.verdict == "promote" else None
     status = "promoted" if decision.verdict == "promote" and not overtaken else "kept_champion"
-    warm = (row.metrics.get("training") or {}).get("warm", False)
-    control = {"state": "due"} if warm and work.settings.train_control else None
+    control = _control(work, row)
     work.set(status=status, percent=100.0, finished_at=utcnow(), error=overtaken, control=control)
     log.info("training ended", run=row.id, status=status, reasons=decision.reasons)
-    if control:
+    if control and control["state"] == "due":
         queue.ring("retrain.control", row.id)
 
 
@@ -161,6 +163,19 @@ def _promote(work: Work, row: TrainingRun, decision: Decision) -> str | None:
     except ConflictError as error:
         return str(error)
     return None
+
+
+def _control(work: Work, row: TrainingRun) -> dict[str, Any] | None:
+    """The control that is due, or why there can be none; None where none is wanted."""
+    if not work.settings.train_control or not (row.metrics.get("training") or {}).get("warm", False):
+        return None
+    with work.database.read() as session:
+        chosen = content.recall(session, row.dataset_id or 0)
+        old = content.old_items(session, row.project_id, row.id, chosen, row.id)
+    trained = {item.label_id for item in chosen.only("train", "replay")}
+    known = {item.label_id for item in old.only("replay")}
+    why = NO_OLD if not known else NO_NEW if trained <= known else None
+    return {"state": "none", "why": why} if why else {"state": "due"}
 
 
 def _clear(work: Work) -> None:

@@ -285,6 +285,18 @@ def test_a_control_trains_on_old_labels_that_still_stand_and_train(database: Dat
         assert content.old_items(session, 1, run.id, chosen, seed=1) == control
 
 
+def test_the_control_of_a_run_on_all_labels_has_the_old_ones_among_them(database: Database, store: ImageStore) -> None:
+    with database.write() as session:
+        old = [draw(session, add(session, store, number, "train"), ("dent", [0.0, 0.0, 9.0, 9.0])) for number in range(6)]
+        ran(session, plan(session))
+        for number in range(6, 10):
+            draw(session, add(session, store, number, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
+        chosen = plan(session)
+        assert chosen.counts()["images"] == {"train": 10}
+        control = content.old_items(session, 1, ran(session, chosen).id, chosen, seed=1)
+        assert {item.label_id for item in control.only("replay")} == {label.id for label in old} and not control.only("train")
+
+
 def test_the_holdout_has_a_version_that_follows_its_content_only(database: Database, store: ImageStore) -> None:
     with database.write() as session:
         draw(session, add(session, store, 1, "train"), ("dent", [0.0, 0.0, 9.0, 9.0]))
