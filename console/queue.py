@@ -50,6 +50,7 @@ class QueueReason(StrEnum):
 Item = Annotated[int, typer.Argument(metavar="ID", help="Number of the item, as `labelwheel queue` shows it.")]
 Who = Annotated[str, typer.Option("--by", help="Who says it: a name or e-mail address, kept with the answer.")]
 Why = Annotated[str, typer.Option("--why", help="Why; kept with the answer.")]
+Again = Annotated[str, typer.Option("--again", help="Say it once more after somebody else's answer; the refusal tells what to give.")]
 Seen = Annotated[QueueStatus | None, typer.Option("--status", help="Where the item stood when they looked; elsewhere now is refused.")]
 
 
@@ -116,6 +117,7 @@ def label_item(
     seconds: Annotated[float | None, typer.Option(min=0, help="How long it took.")] = None,
     why: Why = "",
     status: Seen = None,
+    again: Again = "",
     as_json: AsJson = False,
 ) -> None:
     """Submit a label: it becomes an annotation in Label Studio. Saying the same twice is saying it once.
@@ -125,7 +127,7 @@ def label_item(
     from sync.review.answer import label
 
     with _by_option("label"):
-        _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status), seconds), as_json)
+        _tell(label(_window(), item, [read_box(text) for text in boxes or []], _said(by, why, status, again), seconds), as_json)
 
 
 @app.command()
@@ -147,12 +149,12 @@ def reject(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJ
 
 
 @app.command()
-def skip(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJson = False) -> None:
+def skip(item: Item, by: Who, why: Why = "", status: Seen = None, again: Again = "", as_json: AsJson = False) -> None:
     """Say that nobody can label an item: a cancelled annotation in Label Studio.
 
     Example: labelwheel queue skip 12 --by anna@plant.example --why "out of focus"
     """
-    _answer("skip", item, by, why, status, as_json)
+    _answer("skip", item, by, why, status, as_json, again)
 
 
 @app.command()
@@ -164,23 +166,24 @@ def flag(item: Item, by: Who, why: Why = "", status: Seen = None, as_json: AsJso
     _answer("flag", item, by, why, status, as_json)
 
 
-def _answer(act: str, item: int, by: str, why: str, status: QueueStatus | None, as_json: bool) -> None:
+def _answer(act: str, item: int, by: str, why: str, status: QueueStatus | None, as_json: bool, again: str = "") -> None:
     from sync.review import answer
 
     acts = {"approve": answer.approve, "reject": answer.reject, "skip": answer.skip, "flag": answer.flag}
     with _by_option(act):
-        _tell(acts[act](_window(), item, _said(by, why, status)), as_json)
+        _tell(acts[act](_window(), item, _said(by, why, status, again)), as_json)
 
 
 @contextmanager
 def _by_option(act: str) -> Iterator[None]:
-    """Where an answer came late, the cure names our option, not REST's field."""
-    from sync.review.said import Elsewhere
+    """Where an answer came late, the cure names our options, not REST's fields."""
+    from sync.review.said import Elsewhere, Repeated
 
     try:
         yield
-    except Elsewhere as late:
-        late.cure = f"Look at it: `labelwheel queue show {late.item['id']}`; to {act} it all the same, add --status {late.item['status']}."
+    except (Elsewhere, Repeated) as late:
+        options = f"--status {late.item['status']}{f' --again {late.again}' if isinstance(late, Repeated) else ''}"
+        late.cure = f"Look at it: `labelwheel queue show {late.item['id']}`; to {act} it all the same, add {options}."
         raise
 
 
@@ -212,10 +215,10 @@ def read_box(text: str) -> LabelledBox:
     return LabelledBox(label, Box(left, top, right, bottom))
 
 
-def _said(by: str, why: str, status: QueueStatus | None) -> Said:
+def _said(by: str, why: str, status: QueueStatus | None, again: str) -> Said:
     from sync.review.said import Said
 
-    return Said(by, why, status.value if status else None)
+    return Said(by, why, status.value if status else None, again)
 
 
 def _window() -> Window:

@@ -97,10 +97,12 @@ class VisionLogger:
         lead_time: float | None = None,
         why: str = "",
         status: str | None = None,
+        again: str = "",
     ) -> dict[str, Any]:
         """Submit all boxes of an item as (label, (left, top, right, bottom) in pixels of the upright image); none: nothing is there.
 
-        `lead_time` is in seconds. `status` is where the item stood when the annotator looked. Saying the same twice is saying it once.
+        `lead_time` is in seconds. `status` is where the item stood when the annotator looked. Saying the same twice is saying it once;
+        after somebody else's answer it raises sync.review.said.Repeated, unless its `again` is given: then it is said on purpose.
 
         >>> wheel = VisionLogger()
         >>> item = wheel.submit_label(1, [("open", (10, 8, 40, 32))], annotator="anna@plant.example", lead_time=12.5)
@@ -108,7 +110,7 @@ class VisionLogger:
         ('approved', 'anna@plant.example', 'open')
         """
         drawn = [_box(entry) for entry in boxes]
-        return answer.label(self._window(), item_id, drawn, Said(annotator, why, status), lead_time)
+        return answer.label(self._window(), item_id, drawn, Said(annotator, why, status, again), lead_time)
 
     def approve_label(self, item_id: int, reviewer: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Approve the newest label of an item; it gets the ground-truth star in Label Studio.
@@ -123,13 +125,13 @@ class VisionLogger:
         """Reject the newest label of an item."""
         return answer.reject(self._window(), item_id, Said(reviewer, why, status))
 
-    def skip(self, item_id: int, annotator: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
-        """Say that nobody can label an item.
+    def skip(self, item_id: int, annotator: str, *, why: str = "", status: str | None = None, again: str = "") -> dict[str, Any]:
+        """Say that nobody can label an item. `again` as for `submit_label`.
 
         >>> VisionLogger().skip(2, annotator="anna@plant.example", why="out of focus")["status"]
         'skipped'
         """
-        return answer.skip(self._window(), item_id, Said(annotator, why, status))
+        return answer.skip(self._window(), item_id, Said(annotator, why, status, again))
 
     def flag(self, item_id: int, who: str, *, why: str = "", status: str | None = None) -> dict[str, Any]:
         """Ask for a look at an item before all others."""

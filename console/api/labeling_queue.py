@@ -23,6 +23,7 @@ blueprint = Blueprint("labeling_queue", __name__, url_prefix="/api/labeling-queu
 
 Status = Literal["pending", "pushed", "labeled", "approved", "rejected", "skipped", "expired"]
 Shown = Literal["open", "all", Status]
+Again = Annotated[str, Field(max_length=40, pattern=PRINTABLE)]
 Edge = Annotated[float, Field(allow_inf_nan=False)]
 MOST_BOXES = 1000
 
@@ -51,6 +52,15 @@ class Said(Body):
         return Saying(self.who, self.why, self.status)
 
 
+class Skip(Said):
+    """`again`: as a 409 told it, for an earlier answer of theirs that is given once more after somebody else's."""
+
+    again: Again = ""
+
+    def said(self) -> Saying:
+        return Saying(self.who, self.why, self.status, self.again)
+
+
 class Drawn(Body):
     """One box: left, top, right, bottom in pixels of the upright image."""
 
@@ -58,7 +68,7 @@ class Drawn(Body):
     box: Annotated[list[Edge], Field(min_length=4, max_length=4)]
 
 
-class Label(Said):
+class Label(Skip):
     """All boxes of the image; none says "nothing is there". `lead_time`: seconds that it took."""
 
     boxes: Annotated[list[Drawn], Field(max_length=MOST_BOXES)]
@@ -125,7 +135,7 @@ def reject(item: int) -> dict[str, Any]:
 @blueprint.post("/<int:item>/skip")
 def skip(item: int) -> dict[str, Any]:
     """Say that nobody can label it: a cancelled annotation in Label Studio."""
-    said = read_body(Said).said()
+    said = read_body(Skip).said()
     return answer.skip(_window(), item, said)
 
 

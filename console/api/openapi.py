@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from console.api.corrections import CorrectionsQuery
 from console.api.inspection_logs import LogQuery
-from console.api.labeling_queue import ExportQuery, Label, QueueQuery, Said
+from console.api.labeling_queue import ExportQuery, Label, QueueQuery, Said, Skip
 from console.api.query import Query
 from console.api.retraining import Brake, HistoryQuery, Push
 from labelwheel.database.tables import QUEUE_STATUSES, VERDICTS
@@ -67,7 +67,10 @@ def _queue() -> Json:
     page = record(items=array(ref("Item")), next=nullable(STRING))
     counts = {"type": "object", "additionalProperties": INTEGER}
     stats = record(total=INTEGER, by_status=counts, by_reason={"type": "object", "additionalProperties": counts})
-    answers = {f"/api/labeling-queue/{{item}}/{act}": {"post": _answer(summary, "Said")} for act, summary in ACTS.items()}
+    answers = {
+        f"/api/labeling-queue/{{item}}/{act}": {"post": _answer(summary, "Skip" if act == "skip" else "Said")}
+        for act, summary in ACTS.items()
+    }
     return {
         "/api/labeling-queue": {"get": _asked("Items, most urgent first.", page, QueueQuery, 400)},
         "/api/labeling-queue/stats": {"get": _asked("Counts by status, and by reason and status.", stats)},
@@ -173,8 +176,8 @@ def _image() -> Json:
 
 
 def _schemas() -> Json:
-    taken = models_json_schema([(kind, "validation") for kind in (Said, Label, Push, Brake)], ref_template=REF)[1]["$defs"]
-    answered = {**error(), "properties": {**error()["properties"], "item": ref("ShownItem")}}
+    taken = models_json_schema([(kind, "validation") for kind in (Said, Skip, Label, Push, Brake)], ref_template=REF)[1]["$defs"]
+    answered = {**error(), "properties": {**error()["properties"], "item": ref("ShownItem"), "again": STRING}}
     shown = {"allOf": [ref("Item"), _more_of_item()]}
     return {
         **taken, "Error": error(), "Answered": answered, "Item": _item(), "ShownItem": shown, "Detection": detection(), "Sight": _sight(),

@@ -1,7 +1,8 @@
 """Write an answer to Label Studio as an annotation, exactly once in effect.
 
-A double click, a retry after an answer that was lost, or after a kill at any line, finds what is there and writes nothing. The key is
-noted in `answer` first: whoever mirrors the annotation knows its author.
+A double click, a retry after an answer that was lost, or after a kill at any line, finds what is there and writes nothing; where somebody
+else has had the last word meanwhile, it is told so (`sync.review.recognise.refuse_repeated`). The key is noted in `answer` first: whoever
+mirrors the annotation knows its author.
 """
 
 from __future__ import annotations

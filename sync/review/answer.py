@@ -16,7 +16,7 @@ from labelwheel.vision.label_config import parse
 from sync.exchange.mirror import identity
 from sync.review.annotate import annotate
 from sync.review.fit import drawable, fitted
-from sync.review.recognise import as_known, is_last_word, key_of
+from sync.review.recognise import as_known, is_last_word, key_of, refuse_repeated
 from sync.review.said import Answered, Said, demand
 from sync.review.states import because
 from sync.review.turn import look_again, newest, take_turn
@@ -40,7 +40,9 @@ def label(window: Window, item_id: int, boxes: Sequence[LabelledBox], said: Said
         said = as_known(turn, said)
         if is_last_word(window, turn, "label", said, boxes):
             return window.state(item_id)
-        key = key_of("label", turn, said.who, [[box.label, *box.box.as_tuple()] for box in boxes])
+        content = [[box.label, *box.box.as_tuple()] for box in boxes]
+        refuse_repeated(window, turn, "label", said, content)
+        key = key_of("label", turn, said.who, content)
         result = to_drawn(boxes, tags, image.width, image.height, f"{key.unique_id[:8]}-")
         fields = {"lead_time": seconds} if seconds is not None else {}
         return annotate(window, turn, "label", said, key, result=result, **fields)
@@ -52,6 +54,7 @@ def skip(window: Window, item_id: int, said: Said) -> Json:
         said = as_known(turn, said)
         if is_last_word(window, turn, "skip", said, []):
             return window.state(item_id)
+        refuse_repeated(window, turn, "skip", said, [])
         return annotate(window, turn, "skip", said, key_of("skip", turn, said.who, []), result=[], was_cancelled=True)
 
 

@@ -19,11 +19,15 @@ EXPECTED = {"label": (*OPEN, "rejected"), "skip": OPEN, "approve": JUDGED, "reje
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Who says something of an item, and why. `status` is where it stood when they looked; without it, any that fits the act."""
+    """Who says something of an item, and why. `status` is where it stood when they looked; without it, any that fits the act.
+
+    `again` names what somebody else said meanwhile, as Repeated told it, for whoever gives an earlier answer of theirs once more.
+    """
 
     who: str
     why: str = ""
     status: str | None = None
+    again: str = ""
 
     def __post_init__(self) -> None:
         for name, text, longest in (("who", self.who, 200), ("why", self.why, 500)):
@@ -46,6 +50,20 @@ class Answered(ConflictError):
 
 class Elsewhere(Answered):
     """It stands where the act is not expected, and is done all the same for somebody who says that they saw it there."""
+
+
+class Repeated(Answered):
+    """They have said it before, and somebody else has had the last word since: it may be a retry that knows nothing of that.
+
+    It is said once more for somebody who names that last word: `again`.
+    """
+
+    def __init__(self, message: str, cure: str, item: Json, again: str) -> None:
+        super().__init__(message, cure, item)
+        self.again = again
+
+    def as_dict(self) -> Json:
+        return {**super().as_dict(), "again": self.again}
 
 
 def demand(window: Window, item: QueueItem, act: str, said: Said) -> None:

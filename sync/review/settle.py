@@ -158,8 +158,7 @@ def _revisions(session: Session, project_id: int, image_of: Mapping[str, int]) -
 
 def _verdicts(session: Session, project_id: int, image_of: Mapping[str, int]) -> dict[int, list[Verdict]]:
     query = select(Review).where(Review.project_id == project_id, Review.key.in_(list(image_of)))
-    names = ("id", "unique_id", "annotation_updated_at", "verdict", "who", "why", "at")
-    return _grouped((image_of[row.key], Verdict(*(getattr(row, name) for name in names))) for row in session.scalars(query))
+    return _grouped((image_of[row.key], as_verdict(row)) for row in session.scalars(query))
 
 
 def _grouped(pairs: Iterable[tuple[int, Row]]) -> dict[int, list[Row]]:
@@ -184,6 +183,11 @@ def as_revision(row: AnnotationRevision) -> Revision:
         row.key,
         bool(body.get("ground_truth")),
     )
+
+
+def as_verdict(row: Review) -> Verdict:
+    """A row of what was said of an annotation, as labels are derived from it."""
+    return Verdict(row.id, row.unique_id, row.annotation_updated_at, row.verdict, row.who, row.why, row.at)
 
 
 def mark_deleted(session: Session, project_id: int, reading: Reading, rows: Sequence[LsTask], why: str = "") -> None:

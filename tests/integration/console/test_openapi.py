@@ -102,6 +102,16 @@ def test_an_item_is_answered_judged_and_shown_and_the_second_is_told(client: Fla
     assert (archive.mimetype, archive.data[:2]) == ("application/zip", b"PK")
 
 
+def test_a_retry_after_a_correction_is_told_how_to_insist(client: FlaskClient) -> None:
+    address = f"/api/labeling-queue/{client.get('/api/labeling-queue').json['items'][0]['id']}/label"
+    first = {**WHO, "boxes": BOXES, "status": "pending"}
+    corrected = [client.post(address, json=said) for said in (first, {"who": "bert", "boxes": [], "status": "approved"})][-1]
+    lost = client.post(address, json=first)
+    assert (lost.status_code, lost.json["error"]["code"], lost.json["item"]) == (409, "answered", corrected.json)
+    said = client.post(address, json={**first, "status": lost.json["item"]["status"], "again": lost.json["again"]})
+    assert (said.status_code, said.json["labels"][0]["annotator"]) == (200, WHO["who"])
+
+
 MISFITS: list[tuple[object, str]] = [
     ({}, "who"),
     ({"who": ""}, "who"),

@@ -23,7 +23,7 @@ from labelwheel.vision.geometry import Box
 from sync.exchange import reset
 from sync.queue import ALL, OPEN, listing, move, set_aside, show
 from sync.review import answer, labels, turn
-from sync.review.said import Answered, Said
+from sync.review.said import Answered, Repeated, Said
 from tests.fixtures.line import Line
 from tests.fixtures.place import Place, opened
 from tests.fixtures.studio import USERS
@@ -130,13 +130,55 @@ def test_a_correction_back_to_an_earlier_answer_is_an_answer_and_a_retry_is_none
         return len(said["labels"][0]["boxes"]), len(place.rows())
 
     assert [given(BOXES, None), given(more, "approved"), given(BOXES, "approved")] == [(1, 1), (2, 2), (1, 3)]
-    place.twin.server.edit(place.rows()[-1]["id"], 2, result=[])
-    assert given(BOXES, "approved") == (1, 4), "somebody had edited it meanwhile"
     answer.reject(place.window(), item, Said("boss"))
     with pytest.raises(Answered) as refusal:
         answer.label(place.window(), item, BOXES, ANNA)
     assert refusal.value.item["status"] == "approved", "what was there before counts again; who did not see the rejection is told"
-    assert given(BOXES, "approved")[1] == 5
+    assert given(BOXES, "approved")[1] == 4
+
+
+def test_a_retry_of_a_lost_answer_undoes_nothing_that_somebody_else_has_said_since(either_place: Place) -> None:
+    place, item, other = either_place, either_place.items()[0], [LabelledBox("open", Box(50, 12.8, 70, 38.4))]
+
+    def said(boxes: list[LabelledBox], who: str, again: str = "") -> Any:
+        return answer.label(place.window(), item, boxes, Said(who, "", "approved", again))
+
+    def refused(boxes: list[LabelledBox], who: str, again: str = "") -> str:
+        before = len(place.rows())
+        with pytest.raises(Repeated) as refusal:
+            said(boxes, who, again)
+        assert (len(place.rows()), refusal.value.item["status"]) == (before, "approved")
+        assert refusal.value.again in refusal.value.cure and refusal.value.as_dict()["again"] == refusal.value.again
+        return refusal.value.again
+
+    answer.label(place.window(), item, [], Said("carl@plant.example"))
+    said(BOXES, ANNA.who)  # its answer is lost
+    said(other, "bert@plant.example")
+    token = refused(BOXES, ANNA.who)
+    assert said(BOXES, ANNA.who, token)["labels"][0]["annotator"] == ANNA.who, "on purpose"
+    assert said(BOXES, ANNA.who, token)["labels"][0]["annotator"] == ANNA.who and len(place.rows()) == 4, "a retry of that, too"
+    refused(other, "bert@plant.example")
+    said([], "bert@plant.example")
+    assert refused(BOXES, ANNA.who, token) != token, "she has not seen this one"
+    said([*BOXES, *other], ANNA.who)
+    assert len(said(BOXES, ANNA.who)["labels"][0]["boxes"]) == 1, "after an answer of her own"
+    place.twin.server.edit(place.rows()[-1]["id"], 2, result=[])
+    place.pull()
+    assert said(BOXES, ANNA.who, refused(BOXES, ANNA.who))["labels"][0]["annotator"] == ANNA.who, "an edit in Label Studio is a word, too"
+
+
+def test_a_skip_is_not_repeated_over_a_label_and_each_door_says_how_to_insist(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = place.items()[0]
+    answer.skip(place.window(), item, ANNA)
+    answer.label(place.window(), item, BOXES, Said("bert@plant.example", "", "skipped"))
+    monkeypatch.setattr("console.queue._window", place.window)
+    monkeypatch.setenv(PREFIX + "LABEL_STUDIO_URL", place.line.settings.label_studio_url)
+    get_settings.cache_clear()
+    skip = ("queue", "skip", str(item), "--by", ANNA.who)
+    refusal = CliRunner().invoke(app, skip).exception
+    assert isinstance(refusal, Repeated) and refusal.cure.endswith(options := f"--status approved --again {refusal.again}.")
+    assert CliRunner().invoke(app, [*skip, *options.rstrip(".").split()]).exit_code == 0
+    assert [row["was_cancelled"] for row in place.rows()] == [True, False, True]
 
 
 def test_an_answer_may_use_todays_names_of_classes(place: Place) -> None:
