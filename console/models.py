@@ -98,7 +98,7 @@ def _trained(found: Mapping[str, Any]) -> Iterator[str]:
 def _hashed(file: Mapping[str, Any]) -> str:
     if file["sha256"] is None:
         return ", not on this disk" if file["uri"] else ""
-    return f", SHA-256 {file['sha256']}{'' if file['as_recorded'] in (True, None) else ': NOT the file that was judged'}"
+    return f", SHA-256 {file['sha256']}{'' if file['as_recorded'] in (True, None) else ': NOT the file that was kept'}"
 
 
 def _threshold(value: float | None) -> str:

@@ -198,6 +198,7 @@ class ModelVersion(Table):
     onnx_uri: Mapped[str] = mapped_column(String(500))  # relative to `home`, or absolute
     onnx_sha256: Mapped[str] = mapped_column(String(64))
     weights_uri: Mapped[str] = mapped_column(String(500))
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))  # None: without weights, or from before it was kept
     class_map_id: Mapped[int] = mapped_column(ForeignKey("class_map.id"))
     training_run_id: Mapped[int | None] = mapped_column(ForeignKey("training_run.id", use_alter=True), unique=True)
     mlflow_run_id: Mapped[str | None] = mapped_column(String(64))

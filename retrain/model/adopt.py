@@ -193,6 +193,7 @@ class Adoption:
             onnx_uri=self._onnx_uri,
             onnx_sha256=_digest(onnx),
             weights_uri=f"models/{self._folder.name}/{WEIGHTS}" if has_weights else "",
+            weights_sha256=_digest(self._folder / WEIGHTS) if has_weights else None,
             class_map_id=self._class_map.id,
             mlflow_run_id=mlflow_run,
             task=info.task,

@@ -20,7 +20,7 @@ from retrain.model.adopt import imported
 
 
 def provenance(session: Session, project: Project, settings: Settings, version: ModelVersion) -> dict[str, Any]:
-    """All that is known of a version, as JSON. `files` are hashed anew: `as_recorded` says whether the ONNX file is the one that was judged."""
+    """All that is known of a version, as JSON. `files` are hashed anew: `as_recorded` says whether each is the one that was kept."""
     run = session.get(TrainingRun, version.training_run_id) if version.training_run_id else None
     dataset = session.get(Dataset, run.dataset_id) if run and run.dataset_id else None
     return {
@@ -28,7 +28,10 @@ def provenance(session: Session, project: Project, settings: Settings, version: 
         "task": version.task,
         "created_at": _iso(version.created_at),
         "origin": imported(session, project.id).get(version.id),
-        "files": [_file("onnx", version.onnx_uri, settings, version.onnx_sha256), _file("weights", version.weights_uri, settings)],
+        "files": [
+            _file("onnx", version.onnx_uri, settings, version.onnx_sha256),
+            _file("weights", version.weights_uri, settings, version.weights_sha256),
+        ],
         "mlflow_run_id": version.mlflow_run_id,
         "classes": dict(enumerate(version.classes)),
         "class_map_version": version.class_map.version,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from labelwheel.database.tables import ACTIVE_RUN_STATUSES, ENDED_RUN_STATUSES, Deployment, ModelVersion, TrainingRun
 from labelwheel.serving import model_path
+from labelwheel.vision.image import digest
 from retrain.dataset import version
 from retrain.run.work import TRAINED, Work
 
@@ -107,10 +108,18 @@ def _prune(work: Work, project_id: int) -> None:
         _try_to_prune(work, model)
 
 
+def _know_again(work: Work, model: ModelVersion, path: Path) -> None:
+    """Keep the SHA-256 of weights from before it was kept: this is the last look at a file that was ours alone."""
+    if model.weights_sha256 is None:
+        with work.database.write() as session:
+            session.get_one(ModelVersion, model.id).weights_sha256 = digest(path.read_bytes())
+
+
 def _try_to_prune(work: Work, model: ModelVersion) -> None:
     path = model_path(model.weights_uri, work.settings)
     try:
         if path.is_file() and work.registry.has(model.mlflow_run_id or "", "weights", path.name):
+            _know_again(work, model, path)
             path.unlink()
             log.info("weights pruned", model=model.title)
     except Exception:

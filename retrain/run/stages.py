@@ -123,6 +123,7 @@ def judge(work: Work) -> None:
             onnx_uri=_relative(onnx, work.settings),
             onnx_sha256=digest(onnx.read_bytes()),
             weights_uri=_relative(weights, work.settings),
+            weights_sha256=digest(weights.read_bytes()),
             class_map_id=stored.class_map_id,
             training_run_id=row.id,
             mlflow_run_id=mlflow_run,

@@ -6,11 +6,14 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
 from labelwheel.augmentations import read_augmentations
 from labelwheel.database.tables import Dataset, ModelVersion, TrainingRun
 from labelwheel.errors import TrainingError
 from labelwheel.serving import model_path
 from labelwheel.settings import Settings
+from labelwheel.vision.image import digest
 from retrain.dataset import content, version
 from retrain.run.work import Work
 from retrain.training.asked import Asked
@@ -18,6 +21,9 @@ from retrain.training.launch import threads
 from retrain.training.spec import Spec
 
 AS_SET = Asked()
+ANOTHER_START = "start from scratch: `labelwheel retrain --from scratch`."
+
+log = structlog.get_logger(__name__)
 
 
 def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start: str | None, seed: int, asked: Asked = AS_SET) -> Spec:
@@ -42,16 +48,40 @@ def recipe_for(settings: Settings, folder: Path, data: Path, images: int, start:
 def weights_of(model: ModelVersion, work: Work) -> Path:
     """Weights that a training can start from, brought back from MLflow where they were pruned. Raises TrainingError.
 
-    Ultralytics finds the classes of weights by their names, so another order or number of classes is no harm.
+    To load weights is to run what they carry, so only those are handed out that were kept as this version's. Ultralytics finds the
+    classes of weights by their names, so another order or number of classes is no harm.
     """
     path = model_path(model.weights_uri, work.settings)
     if not path.is_file():
-        try:
-            work.registry.fetch(model.mlflow_run_id or "", f"weights/{path.name}", path)
-        except Exception as error:  # MLflow's stores raise errors of many packages
-            cure = f"Bring back {model.weights_uri} from a backup, or start from scratch: `labelwheel retrain --from scratch`."
-            raise TrainingError(f"The weights of {model.title} are gone: {error}", cure) from error
+        _bring_back(model, work, path)
+    elif not _is_kept(model, path):
+        message = f"{path} is not the file that was kept as the weights of {model.title}: its SHA-256 is another."
+        raise TrainingError(message, f"Bring it back from a backup, or remove it, for MLflow may have it; {ANOTHER_START}")
     return path
+
+
+def _bring_back(model: ModelVersion, work: Work, path: Path) -> None:
+    draft = path.with_name(f".{path.name}")
+    try:
+        work.registry.fetch(model.mlflow_run_id or "", f"weights/{path.name}", draft)
+    except Exception as error:  # MLflow's stores raise errors of many packages
+        cure = f"Bring back {model.weights_uri} from a backup, or {ANOTHER_START}"
+        raise TrainingError(f"The weights of {model.title} are gone: {error}", cure) from error
+    if not _is_kept(model, draft):
+        draft.unlink()
+        message = (
+            f"What MLflow has as the weights of {model.title} is not the file that it was given: its SHA-256 is another. It was not loaded."
+        )
+        cure = f"Look who may write to MLflow's artifacts. Bring back {model.weights_uri} from a backup, or {ANOTHER_START}"
+        raise TrainingError(message, cure)
+    draft.replace(path)
+
+
+def _is_kept(model: ModelVersion, path: Path) -> bool:
+    if model.weights_sha256 is None:  # from before it was kept
+        log.warning("weights are loaded unchecked, no SHA-256 of them is known", model=model.title)
+        return True
+    return digest(path.read_bytes()) == model.weights_sha256
 
 
 def recipe_of(work: Work, row: TrainingRun) -> Spec:

@@ -23,6 +23,7 @@ from labelwheel.schedule import due_work
 from labelwheel.serving import load, newest_deployment
 from labelwheel.settings import Settings
 from labelwheel.vision.detector import Detector
+from labelwheel.vision.image import digest
 from retrain.model.adopt import Adoption
 from retrain.model.deploy import rollback
 from tests.fixtures.label_studio import LABEL_CONFIG
@@ -168,6 +169,7 @@ def test_trusted_weights_are_exported_compared_and_can_be_trained_on(
     with database.read() as session:
         found = session.scalars(select(Decision).where(Decision.kind == "import")).one()
     assert "on 4 images" in found.inputs["agreement"]
+    assert row.weights_sha256 == digest((settings.home / row.weights_uri).read_bytes())
     _assert_a_warm_start_keeps_the_classes(settings.home / row.weights_uri, network)
 
 

@@ -14,6 +14,7 @@ from labelwheel.registry import EXPERIMENT, KEY, Registry
 from labelwheel.schedule import due_work
 from labelwheel.serving import newest_deployment
 from labelwheel.settings import Settings
+from labelwheel.vision.image import digest
 from retrain import jobs
 from retrain.dataset import labels
 from retrain.model.deploy import deploy
@@ -93,6 +94,7 @@ def test_a_finished_training_outlives_an_mlflow_that_is_away(
     with database.read() as session:
         serving = newest_deployment(session, project.id)
         assert serving is not None and serving.model_version_id == row.challenger_id
+        assert serving.model_version.weights_sha256 == digest((work.models / "model.pt").read_bytes())
         assert len(labels.consumed(session, project.id)) == row.new_labels == 8
     state = work.registry._client.get_run
     assert state(row.mlflow_run_id).info.status == "RUNNING"
