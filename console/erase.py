@@ -24,6 +24,7 @@ from retrain.run.copies import at_rest
 from sync.review.erase import Held, Tasks, bury, delete_tasks, find_image, held
 from sync.review.reading import reading_of
 from sync.review.used import Used, used_image
+from sync.selection.forget import forget_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def erase(settings: Settings, client: LabelStudio, name: str, who: str, why: str
         reading, before = reading_of(session, project, settings), held(session, project.id, image)
     with at_rest(database, settings.home) as controls:
         bury(database, project, reading, image, who, why)
+        forget_image(database, image)
         tasks, error = _tasks(database, client, project, image)
         stored = ImageStore(settings.images_dir).discard(image.uri, lambda uri: is_named(database, uri))
         copied = ImageCache(settings.cache_dir / "images", settings.image_cache_bytes).forget(image.sha256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -39,9 +39,24 @@ def without_packed(inputs: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {**{name: value for name, value in inputs.items() if name not in PACKED}, "forgotten_at": now.isoformat()}
 
 
+def holds(inputs: Mapping[str, Any], image_ids: Collection[int]) -> bool:
+    """Whether a choice was made from one of these images, among others, and what was seen of it is still there."""
+    return any(entry["image_id"] in image_ids for name in PACKED if name in inputs for entry in _unpack(inputs[name]))
+
+
+def without_images(inputs: Mapping[str, Any], image_ids: Collection[int]) -> dict[str, Any]:
+    """The inputs without all that they hold of these images, and that something was taken out."""
+    packed = {name: _unpack(inputs[name]) for name in PACKED if name in inputs}
+    kept = {name: _pack([entry for entry in entries if entry["image_id"] not in image_ids]) for name, entries in packed.items()}
+    return {**inputs, **kept, "erased": True}
+
+
 def replay(decision: Decision) -> Selection:
-    """Choose again from what the decision was made from. NotFoundError when that is forgotten."""
+    """Choose again from what the decision was made from. NotFoundError when that is forgotten, or some of it was erased."""
     inputs = decision.inputs
+    if inputs.get("erased"):
+        message = f"An image that decision {decision.id} chose from was erased since."
+        raise NotFoundError(message, "Its verdict, reasons and rules stay; the choice cannot be made again without that image.")
     if "forgotten_at" in inputs:
         raise NotFoundError(f"What decision {decision.id} chose from is forgotten.", "LABELWHEEL_REPLAY_DAYS says how long it is kept.")
     rules, seed = Rules(**inputs["rules"]), int(inputs["seed"])

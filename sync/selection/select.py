@@ -38,7 +38,7 @@ from sync.selection.choose import choose, choose_first, drawn_by_lot
 from sync.selection.known import Neighbours, Space
 from sync.selection.pool import Pool, Row
 from sync.selection.rank import Ranked, cut, rank
-from sync.selection.replay import inputs_of
+from sync.selection.replay import inputs_of, without_images
 from sync.selection.rules import Rules
 from sync.selection.similar import Known
 
@@ -230,11 +230,13 @@ def _store(database: Database, project_id: int, outlook: Outlook) -> int:
     if not outlook.selection.choices:
         return 0
     with database.write() as session:
+        there, erased = _still_there(session, outlook)
         rounds = _rounds(session, project_id, outlook.selection.choices)
-        choices = [choice for choice in _still_there(session, outlook.selection.choices) if choice.candidate.image_id in rounds]
+        choices = [choice for choice in outlook.selection.choices if choice.candidate.image_id in there & rounds.keys()]
         if not choices:
             return 0
         decision = _decision(project_id, choices, outlook)
+        decision.inputs = without_images(decision.inputs, erased) if erased else decision.inputs
         session.add(decision)
         session.flush()
         insert_absent(session, QueueItem, [_row(project_id, choice, decision.id, rounds) for choice in choices])
@@ -243,12 +245,15 @@ def _store(database: Database, project_id: int, outlook: Outlook) -> int:
     return len(added)
 
 
-def _still_there(session: Session, choices: Sequence[Choice]) -> list[Choice]:
-    """Choices whose image did not expire since the pool was read. The rows are locked: a retention that judges them now waits."""
-    ids = [choice.candidate.image_id for choice in choices]
-    stored = select(Image.id).where(Image.id.in_(ids), Image.expired_at.is_(None)).order_by(Image.id).with_for_update()
-    there = set(session.scalars(stored))
-    return [choice for choice in choices if choice.candidate.image_id in there]
+def _still_there(session: Session, outlook: Outlook) -> tuple[set[int], set[int]]:
+    """Images that did not expire since the pool was read, and those that somebody has erased.
+
+    The rows are locked: a retention that judges them now waits, and an erasure that comes now finds the decision.
+    """
+    ids = {entry.image_id for entry in outlook.candidates} | {entry.image_id for entry in outlook.known}
+    stored = select(Image.id, Image.expired_at, Image.erased_at).where(Image.id.in_(ids)).order_by(Image.id).with_for_update()
+    rows = session.execute(stored).tuples().all()
+    return {image_id for image_id, expired, _ in rows if expired is None}, {image_id for image_id, _, erased in rows if erased is not None}
 
 
 def _rounds(session: Session, project_id: int, choices: Sequence[Choice]) -> dict[int, int]:

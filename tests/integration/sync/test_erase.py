@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import deque
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from labelwheel.database.tables import (
     Capture,
     ClassMap,
     Dataset,
+    Decision,
     Image,
     Label,
     LsTask,
@@ -25,6 +27,7 @@ from labelwheel.database.tables import (
     Prediction,
     QueueItem,
     TrainingRun,
+    utcnow,
 )
 from labelwheel.errors import AlreadyRunning, InputError, LabelStudioUnreachable, NotFoundError
 from labelwheel.labelstudio.client import LabelStudio
@@ -35,6 +38,9 @@ from sync.doubts.unseen import seen_images
 from sync.review.erase import allow, find_image
 from sync.review.rebuild import rebuild
 from sync.review.used import used_image
+from sync.selection.budget import FIRST_BATCH, SELECTION
+from sync.selection.replay import _unpack, holds, replay
+from sync.selection.select import _store, look_out
 from tests.fixtures.line import Line
 from tests.fixtures.plant import USERS, Plant
 from tests.fixtures.tasks import Tray, annotation, drawn
@@ -219,6 +225,46 @@ def test_a_control_is_not_erased_under_and_its_copy_goes(tray: Tray) -> None:
     assert list(line.settings.home.rglob(f"{image.sha256}*")) == []
     with FileLock(folder / "control.lock", timeout=0), line.database.read() as session:
         assert session.get_one(TrainingRun, run.id).control == {"state": "due", "attempts": 1}, "it begins anew"
+
+
+def _hold(line: Line, image_id: int) -> list[bool]:
+    """Of each selection, whether it holds the image."""
+    with line.database.read() as session:
+        decisions = list(session.scalars(select(Decision).where(Decision.kind.in_((SELECTION, FIRST_BATCH))).order_by(Decision.id)))
+    for decision in decisions:
+        if decision.inputs.get("erased"):
+            with pytest.raises(NotFoundError, match="erased"):
+                replay(decision)
+        else:
+            assert replay(decision).choices
+    return [holds(decision.inputs, (image_id,)) for decision in decisions]
+
+
+def test_selections_keep_nothing_of_an_erased_image(either_line: Line) -> None:
+    line = either_line
+    plant = Plant(line, TwinServer(USERS))
+    line.deploy(0.4)
+    first, *_ = plant.pushed(1, 2)
+    image_id = plant.image(first)
+    plant.pushed(3)
+    assert _hold(line, image_id)[0]
+    late = look_out(line.database, line.settings, utcnow(), let_look=True) if line.inspect(4) else None
+    with line.database.read() as session:
+        image = session.get_one(Image, image_id)
+    erase(line.settings, plant.client, image.sha256, "boss", "why")
+    assert not any(_hold(line, image_id))
+    with line.database.read() as session:
+        stored = [row.inputs for row in session.scalars(select(Decision))]
+    erase(line.settings, plant.client, image.sha256, "boss", "again")
+    with line.database.read() as session:
+        assert [row.inputs for row in session.scalars(select(Decision))] == stored
+        kept = [len(_unpack(inputs["candidates"])) for inputs in stored if "candidates" in inputs]
+    assert kept[0] == 1, "the other stays"
+
+    assert late is not None and late.selection.choices, "a selection that had read the pool before"
+    seen = dataclasses.replace(late.candidates[0], image_id=image_id)
+    _store(line.database, line.project.id, dataclasses.replace(late, candidates=[*late.candidates, seen]))
+    assert len(_hold(line, image_id)) == len(kept) + 1 and not any(_hold(line, image_id))
 
 
 def test_a_name_must_mean_one_image(tray: Tray) -> None:
