@@ -1,7 +1,8 @@
 """Answers to queue items that come through a door of ours, each written to Label Studio, so that there is one truth.
 
 A label becomes an annotation there, a skip a cancelled one, an approval the ground-truth star; what Label Studio has no place for,
-who approved, rejected or flagged and why, is a row in `review`. Afterwards the task is mirrored as the pull does it.
+who approved, rejected or flagged and why, is a row in `review`. Afterwards the task is mirrored as the pull does it. A label that stands with us
+alone, for Label Studio lost it, is judged without it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def flag(window: Window, item_id: int, said: Said) -> Json:
         if turn.task and turn.task["data"].get("priority") != FLAGGED_PRIORITY:
             window.client.update_task(turn.task["id"], {**turn.task["data"], "priority": FLAGGED_PRIORITY})
         _raise_priority(window, item_id, said)
-        annotation = newest(turn.task)
+        annotation = newest(turn.annotations)
         if annotation:
             _say(window, annotation, "flagged", said)
         return window.state(item_id)
@@ -87,12 +88,12 @@ def flag(window: Window, item_id: int, said: Said) -> Json:
 def _judge(window: Window, item_id: int, act: str, verdict: str, said: Said, *, starred: bool) -> Json:
     """The verdict first: a star that we set is then never taken for a person's own, and one that was not set is set by a retry."""
     with take_turn(window, item_id, act, said, push=False) as turn:
-        annotation = newest(turn.task)
+        annotation = newest(turn.annotations)
         if annotation is None:
             raise Answered(f"Item {item_id} has no label yet.", "Label it first.", window.state(item_id))
         demand(window, turn.item, act, said)
         _say(window, annotation, verdict, said)
-        if bool(annotation.get("ground_truth")) != starred:
+        if annotation not in turn.kept and bool(annotation.get("ground_truth")) != starred:
             window.client.star_annotation(annotation["id"], starred)
             look_again(window, turn)
         return window.state(item_id)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from labelwheel.database import Database
-from labelwheel.database.tables import LsTask, QueueItem
+from labelwheel.database.tables import AnnotationRevision, LsTask, QueueItem
 from labelwheel.errors import ConflictError
 from labelwheel.labelstudio.client import KEY
 from labelwheel.lease import HeldLease, hold
@@ -31,12 +33,21 @@ LEASE_SECONDS = 30.0  # a killed door blocks its item no longer
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One answer under way: its item, the task's key, the task as Label Studio has it ({} before the push), people's addresses by id."""
+    """One answer under way: its item, the task's key, the task as Label Studio has it ({} without one), people's addresses by id.
+
+    `kept` are annotations that stand with us alone, for Label Studio lost them (`labelwheel connect --accept-reset keep`).
+    """
 
     item: QueueItem
     key: str
     task: Json
     people: Mapping[int, str]
+    kept: Sequence[Json] = ()
+
+    @property
+    def annotations(self) -> list[Json]:
+        """All that stand, wherever."""
+        return [*(self.task.get("annotations") or []), *self.kept]
 
 
 @contextmanager
@@ -50,7 +61,10 @@ def take_turn(window: Window, item_id: int, act: str, said: Said, *, push: bool 
         row = window.task(item_id)
         if push and row is None:
             raise _without_task(window, item_id)
-        yield _look(window, row, window.client.people()) if row else Turn(item, task_key(item), {}, {})
+        turn = _look(window, row, window.client.people()) if row else Turn(item, task_key(item), {}, {})
+        if push and not turn.task:
+            raise _lost(window, turn)
+        yield turn
 
 
 def look_again(window: Window, turn: Turn) -> Turn:
@@ -64,9 +78,9 @@ def last_word(task: Mapping[str, Any]) -> Json | None:
     return max(task.get("annotations") or [], key=lambda annotation: (annotation["updated_at"], annotation["id"]), default=None)
 
 
-def newest(task: Mapping[str, Any]) -> Json | None:
-    """The annotation of a task that was submitted or changed last, skips aside."""
-    standing = [annotation for annotation in task.get("annotations") or [] if not annotation.get("was_cancelled")]
+def newest(annotations: Iterable[Json]) -> Json | None:
+    """The annotation of these that was submitted or changed last, skips aside."""
+    standing = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
     return max(standing, key=lambda annotation: (annotation["updated_at"], annotation["id"]), default=None)
 
 
@@ -79,10 +93,30 @@ def _without_task(window: Window, item_id: int) -> ConflictError:
     return Answered(f"Item {item_id} is {item.status}, and has no task.", "Choose another one.", window.state(item_id))
 
 
+def _lost(window: Window, turn: Turn) -> Answered:
+    """Label Studio lost the task, and somebody has decided that what was said counts all the same."""
+    message, state = f"Label Studio lost the task of item {turn.item.id}.", window.state(turn.item.id)
+    if turn.kept:
+        cure = "Approve, reject or flag the label that was kept. After `labelwheel labels withdraw --again` people draw such images anew."
+        return Answered(message, cure, state)
+    waits = turn.item.status in ("pending", "pushed")
+    return Answered(message, "It is sent anew with the next look for lost tasks." if waits else "Choose another one.", state)
+
+
+def _kept(window: Window, key: str) -> list[Json]:
+    mine = (AnnotationRevision.project_id == window.project.id, AnnotationRevision.key == key, AnnotationRevision.deleted_at.is_(None))
+    rows = select(AnnotationRevision).where(*mine, AnnotationRevision.lost_at.is_not(None))
+    with window.database.read() as session:
+        ordered = session.scalars(rows.order_by(AnnotationRevision.updated_at, AnnotationRevision.id))
+        return list({row.unique_id: row.body for row in ordered}.values())
+
+
 def _look(window: Window, row: LsTask, people: Mapping[int, str]) -> Turn:
     """Mirror the task as it is now. The pull's lease: a pull that read it before and writes it later would undo this."""
     with _patiently(window.database, f"pull:{window.project.id}", "Label Studio is being read just now.") as lease:
         task = _task(window, row)
+        if task is None and not row.ls_task_id:
+            return Turn(window.item(row.queue_item_id), row.key, {}, people, _kept(window, row.key))
         if task is None:
             message = f"The task of item {row.queue_item_id} was deleted in Label Studio."
             raise Answered(message, "It expires with the next look for deleted tasks.", window.state(row.queue_item_id))
@@ -92,7 +126,7 @@ def _look(window: Window, row: LsTask, people: Mapping[int, str]) -> Turn:
             change = mirror_tasks(session, window.project, [task], people)
             name_authors(session, window.project.id, change)
             settle(session, window.project.id, window.reading, change.touched, change.keys)
-    return Turn(window.item(row.queue_item_id), row.key, task, people)
+    return Turn(window.item(row.queue_item_id), row.key, task, people, _kept(window, row.key))
 
 
 def _task(window: Window, row: LsTask) -> Json | None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from console.cli import app
-from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, QueueItem, Review, utcnow
+from labelwheel.database.tables import AnnotationRevision, Answer, Label, LsTask, Project, QueueItem, Review, utcnow
 from labelwheel.errors import ConflictError, InputError, LabelStudioUnreachable
 from labelwheel.labelstudio.twin import Twin
 from labelwheel.labelstudio.twin_server import TwinServer
@@ -24,9 +24,14 @@ from sync.exchange import reset
 from sync.queue import ALL, OPEN, listing, move, set_aside, show
 from sync.review import answer, labels, turn
 from sync.review.said import Answered, Repeated, Said
+from sync.review.window import Window, open_window
+from sync.review.withdraw import withdraw
 from tests.fixtures.line import Line
 from tests.fixtures.place import Place, opened
+from tests.fixtures.plant import USERS as DRAWERS
+from tests.fixtures.plant import Plant
 from tests.fixtures.studio import USERS
+from tests.fixtures.tasks import drawn
 
 ANNA = Said("anna@plant.example", "as seen")
 BOXES = [LabelledBox("open", Box(9.6, 12.8, 38.4, 38.4))]
@@ -277,6 +282,51 @@ def test_what_waits_is_shown_and_what_is_done_if_asked(place: Place) -> None:
     for wrong in ({"status": "zz"}, {"reason": "mood"}):
         with place.database.read() as session, pytest.raises(InputError, match=r"zz|mood"):
             listing(session, place.line.project.id, **wrong)
+
+
+def test_a_label_whose_task_label_studio_lost_is_judged_with_us_alone(either_line: Line) -> None:
+    plant = Plant(either_line, TwinServer(DRAWERS))
+    labelled, waiting = plant.pushed(1, 2)
+    image = plant.image(labelled)
+    plant.server.annotate(labelled, [drawn(10)])
+    plant.pull()
+    plant.server.delete_tasks(plant.line.project.ls_project_id, [labelled, waiting])
+    with plant.line.database.read() as session:
+        of = dict(session.execute(select(QueueItem.image_id, QueueItem.id)).tuples().all())
+    item, open_item = of[image], next(number for other, number in of.items() if other != image)
+    with plant.line.database.write() as session:
+        row = session.get_one(Project, plant.line.project.id)
+        reset.accept(session, row, plant.client.project(row.ls_project_id), "keep", window_of(plant).reading)
+    with pytest.raises(Answered) as refusal:
+        answer.label(window_of(plant), open_item, BOXES, Said("anna", "", "pushed"))
+    assert ("lost the task" in refusal.value.message, "sent anew" in refusal.value.cure) == (True, True)
+    plant.pull(thorough=True)
+    assert (plant.in_force().keys(), plant.statuses()[image]) == ({image}, "approved"), "it was kept"
+
+    judged = [
+        (act(window_of(plant), item, Said("eve@plant.example", "crooked", status))["status"], len(plant.in_force()))
+        for act, status in (
+            (answer.reject, None),
+            (answer.approve, "rejected"),
+            (answer.flag, None),
+            (answer.approve, None),
+            (answer.reject, None),
+        )
+    ]
+    assert judged == [("rejected", 0), ("approved", 1), ("labeled", 0), ("approved", 1), ("rejected", 0)]
+    for act in (lambda said: answer.label(window_of(plant), item, BOXES, said), lambda said: answer.skip(window_of(plant), item, said)):
+        with pytest.raises(Answered, match=f"lost the task of item {item}") as refusal:
+            act(Said("anna", "", "rejected"))
+        assert "labels withdraw --again" in refusal.value.cure
+    plant.pull(thorough=True)
+    assert (plant.in_force(), plant.statuses()[image]) == ({}, "rejected")
+    project, reading = window_of(plant).project, window_of(plant).reading
+    withdraw(plant.line.database, project, reading, DRAWERS[0], None, "boss", "", dry_run=False, again=True)
+    assert plant.statuses()[image] == "pending", "the cure that was named"
+
+
+def window_of(plant: Plant) -> Window:
+    return open_window(plant.line.database, plant.line.settings, plant.client)
 
 
 def test_who_cannot_be_served_just_now_is_told_so_and_nothing_is_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

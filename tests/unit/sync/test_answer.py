@@ -116,8 +116,8 @@ def test_the_newest_label_is_the_last_that_is_no_skip() -> None:
         {"id": 2, "updated_at": "2026-11-27T08:00:01Z", "was_cancelled": False},
         {"id": 3, "updated_at": "2026-11-27T08:00:03Z", "was_cancelled": True},
     ]
-    assert newest({"annotations": made}) == made[0]
-    assert newest({"annotations": made[2:]}) is None and newest({}) is None
+    assert newest(made) == made[0]
+    assert newest(made[2:]) is None and newest([]) is None
 
 
 def test_what_an_act_expects_are_statuses() -> None:
