@@ -177,7 +177,7 @@ def test_one_bad_item_is_set_aside_and_stops_no_other(line: Line, studio: Counte
     assert {status for status, aside in statuses(line).values() if not aside} == {"pushed"}
     assert push(line.database, line.settings, client) == 0
     with line.database.read() as session:
-        assert [name for name, _ in due_work(session, utcnow())] == [], "the sweep does not ring for what waits for a person"
+        assert [name for name, _ in due_work(session, line.settings, utcnow())] == [], "the sweep does not ring for what waits for a person"
         [fault] = [fault for fault in _work(line.database, line.project) if fault.code == "items_set_aside"]
         events = session.scalars(select(QueueEvent.why).where(QueueEvent.who == "push", QueueEvent.status == "pending"))
         assert [why[:9] for why in events] == ["set aside"] * 2
