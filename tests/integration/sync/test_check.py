@@ -151,7 +151,8 @@ def _trained_on(line: Line, deployment: Deployment, image_id: int, label_id: int
         session.add(dataset)
         session.flush()
         session.add(DatasetItem(dataset_id=dataset.id, image_id=image_id, label_id=label_id, split="train"))
-        run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", dataset_id=dataset.id, champion_id=after)
+        start = {"model_version": after} if after else {}
+        run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", dataset_id=dataset.id, metrics={"start": start})
         session.add(run)
         session.flush()
         model.training_run_id = run.id
