@@ -129,7 +129,9 @@ def test_a_project_with_tasks_is_adopted_though_it_is_killed_in_the_middle(befor
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     with station.database.read() as session:
-        assert ("sync.adopt", None) in list(due_work(session, station.settings, station.project.created_at)), "`up` would do it in the background"
+        assert ("sync.adopt", None) in list(due_work(session, station.settings, station.project.created_at)), (
+            "`up` would do it in the background"
+        )
 
     command = subprocess.Popen([*COMMAND, "connect"], env=station.environment, stdout=subprocess.PIPE, text=True)
     few = random.Random(seed).randrange(3, len(before.good) - 10)
