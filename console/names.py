@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,14 +24,12 @@ def unknown_names(session: Session, project: Project, settings: Settings) -> Ite
         labels = []
     sources = list(session.scalars(select(Capture.source).where(Capture.project_id == project.id).distinct().order_by(Capture.source)))
     for setting in ("class_weights", "quota_labels"):
-        yield from (
-            said for name, said in _strangers(settings, setting, labels, "label", "the label config has") if classes.read(name) is None
-        )
-    yield from (said for _, said in _strangers(settings, "quota_sources", sources, "source", "images have come from"))
+        given = [name for name in read_shares(getattr(settings, setting)) if classes.read(name) is None]
+        yield from _strangers(setting, given, labels, "label", "the label config has")
+    yield from _strangers("quota_sources", read_shares(settings.quota_sources), sources, "source", "images have come from")
 
 
-def _strangers(settings: Settings, setting: str, known: Collection[str], what: str, where: str) -> Iterator[tuple[str, str]]:
-    """Each name that is not among the known ones, and the sentence for it."""
-    for name in read_shares(getattr(settings, setting)) if known else ():
+def _strangers(setting: str, given: Iterable[str], known: Collection[str], what: str, where: str) -> Iterator[str]:
+    for name in given if known else ():
         if name != OTHERS and name not in known:
-            yield name, f"{PREFIX}{setting.upper()} names the {what} {name!r}, which fits nothing: {where} {', '.join(list(known)[:20])}."
+            yield f"{PREFIX}{setting.upper()} names the {what} {name!r}, which fits nothing: {where} {', '.join(list(known)[:20])}."

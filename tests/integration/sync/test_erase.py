@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from console.erase import erase, held_lines, lines, preview
 from labelwheel.database.tables import (
@@ -73,35 +74,30 @@ def _trained(line: Line) -> None:
         stored = content.remember(session, line.project.id, classes, chosen, f"datasets/{chosen.content_hash}", hashed)
         parent = None
         for number, warm in ((2, False), (3, True)):
-            run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", metrics={"training": {"warm": warm}})
-            run.dataset_id, run.champion_id = (None if warm else stored.id), parent
-            session.add(run)
-            session.flush()
-            model = ModelVersion(
-                project_id=line.project.id, name="labelwheel", version=number, onnx_uri="m", onnx_sha256="0" * 64, weights_uri="w",
-                class_map_id=classes.id, training_run_id=run.id,
-            )  # fmt: skip
-            session.add(model)
-            session.flush()
-            run.challenger_id = parent = model.id
+            trained = {"metrics": {"training": {"warm": warm}}, "dataset_id": None if warm else stored.id}
+            parent = _made(session, line, number, champion_id=parent, **trained)
+
+
+def _made(session: Session, line: Line, number: int, **trained: Any) -> int:
+    """A model of a run, promoted; its id."""
+    run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", **trained)
+    session.add(run)
+    session.flush()
+    model = ModelVersion(
+        project_id=line.project.id, name="labelwheel", version=number, onnx_uri="m", onnx_sha256="0" * 64, weights_uri="w",
+        class_map_id=session.scalars(select(ClassMap.id)).one(), training_run_id=run.id,
+    )  # fmt: skip
+    session.add(model)
+    session.flush()
+    run.challenger_id = model.id
+    return model.id
 
 
 def _run(line: Line, number: int, start: int | None, champion: int | None) -> int:
     """A model of a run that went on from `start`, and was judged against the champion; it trained on nothing that we know."""
+    metrics = {"training": {"warm": start is not None}, "start": {"model_version": start} if start else {}}
     with line.database.write() as session:
-        classes = session.scalars(select(ClassMap)).one()
-        metrics = {"training": {"warm": start is not None}, "start": {"model_version": start} if start else {}}
-        run = TrainingRun(project_id=line.project.id, status="promoted", cause="manual", metrics=metrics, champion_id=champion)
-        session.add(run)
-        session.flush()
-        model = ModelVersion(
-            project_id=line.project.id, name="labelwheel", version=number, onnx_uri="m", onnx_sha256="0" * 64, weights_uri="w",
-            class_map_id=classes.id, training_run_id=run.id,
-        )  # fmt: skip
-        session.add(model)
-        session.flush()
-        run.challenger_id = model.id
-        return model.id
+        return _made(session, line, number, metrics=metrics, champion_id=champion)
 
 
 def test_what_has_seen_an_image_follows_the_weights_and_not_the_champion(tray: Tray) -> None:
